@@ -1,0 +1,183 @@
+//! One error for the whole crate: cheap to clone, so that one failed flight answers all who waited on it.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Why there is no token, or why a value was refused.
+///
+/// # Design
+///
+/// One word, cloned by counting: when a refresh fails, every waiting thread gets *this same* error instead of repeating
+/// the refresh to find out. Match on [`kind`](Error::kind), or ask the predicates, which answer the question a caller
+/// has: what now? The text says it in words. It never contains a token or a secret.
+#[derive(Clone)]
+pub struct Error(Arc<Inner>);
+
+struct Inner {
+    kind: ErrorKind,
+    message: String,
+    code: Option<String>,
+    retry_after: Option<Duration>,
+    cause: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+/// The kinds of [`Error`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// A value given to this crate is of no use: an address, a token, a setting. Fix the program or its configuration.
+    InvalidInput,
+    /// There is no token and no credential to get one with: log in, then [`Session::set`](crate::Session::set).
+    NotLoggedIn,
+    /// The session was ended by this process ([`Session::end`](crate::Session::end)): log in again.
+    LoggedOut,
+    /// The authorization server refused the grant for good (`invalid_grant`, RFC 6749 §5.2): log in again.
+    Rejected,
+    /// The authorization server refuses this client, not this login (`invalid_client`, `invalid_scope`, …): fix the
+    /// client's registration or settings; to log in again would not help.
+    Misconfigured,
+    /// No token for now: the token endpoint could not be reached or said "later". Try again after
+    /// [`Error::retry_after`].
+    Unavailable,
+    /// The token request went out and no whole answer came back: the server may have spent the refresh token. The
+    /// session tries once more after a pause; if that ends the same way, log in again.
+    Unknown,
+    /// The refresh was still under way when this caller's waiting time was over. The flight goes on without it.
+    Timeout,
+    /// The token source asked the session that was just waiting for it. Let the source use a plain `ureq::Agent`.
+    Reentrant,
+    /// The API refuses tokens faster than refreshing them is of use: see what it says with its 401.
+    RefusedTooOften,
+    /// The request's body could not be sent a second time, so the caller has to: the token is fresh now.
+    NotReplayed,
+    /// [`init`](crate::init) was called a second time.
+    AlreadyInitialized,
+    /// [`client`](crate::client) was called before [`init`](crate::init).
+    NotInitialized,
+}
+
+/// Short for a result with this crate's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// What happened, for a `match`.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// Is a new login the way out? True for [`NotLoggedIn`](ErrorKind::NotLoggedIn),
+    /// [`LoggedOut`](ErrorKind::LoggedOut) and [`Rejected`](ErrorKind::Rejected).
+    pub fn is_login_required(&self) -> bool {
+        matches!(self.kind(), ErrorKind::NotLoggedIn | ErrorKind::LoggedOut | ErrorKind::Rejected)
+    }
+
+    /// May the same call succeed later, with nothing changed but the time? True for
+    /// [`Unavailable`](ErrorKind::Unavailable), [`Unknown`](ErrorKind::Unknown) and [`Timeout`](ErrorKind::Timeout).
+    pub fn is_retryable(&self) -> bool {
+        matches!(self.kind(), ErrorKind::Unavailable | ErrorKind::Unknown | ErrorKind::Timeout)
+    }
+
+    /// Did this caller's own waiting time run out?
+    pub fn is_timeout(&self) -> bool {
+        self.kind() == ErrorKind::Timeout
+    }
+
+    /// How long, from the moment of the failure, the session makes no further attempt; `None` if it will not make one,
+    /// or if that is not known.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.0.retry_after
+    }
+
+    /// The authorization server's `error` code (RFC 6749 §5.2), such as `invalid_grant`.
+    pub fn code(&self) -> Option<&str> {
+        self.0.code.as_deref()
+    }
+
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Error(Arc::new(Inner { kind, message: message.into(), code: None, retry_after: None, cause: None }))
+    }
+
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn invalid(message: impl Into<String>) -> Self {
+        Error::new(ErrorKind::InvalidInput, message)
+    }
+
+    /// The error of a refresh that failed: everything that its source knew.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn refresh(
+        kind: ErrorKind,
+        message: String,
+        code: Option<String>,
+        retry_after: Option<Duration>,
+        cause: Option<Box<dyn StdError + Send + Sync>>,
+    ) -> Self {
+        Error(Arc::new(Inner { kind, message, code, retry_after, cause }))
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("Error");
+        debug.field("kind", &self.0.kind).field("message", &self.0.message);
+        if let Some(code) = &self.0.code {
+            debug.field("code", code);
+        }
+        if let Some(retry_after) = &self.0.retry_after {
+            debug.field("retry_after", retry_after);
+        }
+        if let Some(cause) = &self.0.cause {
+            debug.field("cause", cause);
+        }
+        debug.finish()
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.cause.as_deref().map(|cause| cause as _)
+    }
+}
+
+#[cfg(feature = "ureq")]
+impl Error {
+    /// This crate's error inside one of ureq's, if that is what it is.
+    ///
+    /// Calls through a [`Client`](crate::Client) return ureq's error type; what the session has to say travels in its
+    /// `Other`.
+    ///
+    /// ```
+    /// # fn show(result: Result<(), ureq::Error>) {
+    /// if let Err(error) = result {
+    ///     match ureq_auth::Error::in_ureq(&error) {
+    ///         Some(error) if error.is_login_required() => println!("please log in: {error}"),
+    ///         _ => println!("the call failed: {error}"),
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    pub fn in_ureq(error: &ureq::Error) -> Option<&Error> {
+        match error {
+            ureq::Error::Other(other) => other.downcast_ref(),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(feature = "ureq")]
+impl From<Error> for ureq::Error {
+    fn from(error: Error) -> Self {
+        ureq::Error::Other(Box::new(error))
+    }
+}

@@ -1,0 +1,195 @@
+//! What a session tells of itself: events for an observer, counters for everybody, lines for the `log` facade.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::{Error, ErrorKind, SourceError, Token};
+
+/// Something that happened, told to the observer on the thread it happened on, with no lock held.
+///
+/// An observer that panics unwinds into the call that it observes.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// This thread leads a flight now: it is about to ask the source.
+    RefreshStarted {
+        /// Why.
+        reason: Reason,
+    },
+    /// The source failed, and the flight tries again after the pause.
+    AttemptFailed {
+        /// What it said.
+        error: &'a SourceError,
+        /// How long the flight pauses.
+        pause: Duration,
+    },
+    /// The flight has published a token.
+    Refreshed {
+        /// The new token.
+        token: &'a Token,
+        /// How long the flight took.
+        took: Duration,
+    },
+    /// The flight has failed; all who joined it get this error.
+    RefreshFailed {
+        /// The error.
+        error: &'a Error,
+        /// How long the flight took.
+        took: Duration,
+    },
+    /// The flight's result was dropped: [`Session::set`](crate::Session::set) or [`end`](crate::Session::end) came first.
+    Superseded,
+    /// This thread has joined another's flight and is about to wait.
+    WaitStarted,
+    /// This thread's wait is over.
+    WaitEnded {
+        /// How long it waited.
+        waited: Duration,
+        /// Its own deadline passed first.
+        timed_out: bool,
+    },
+    /// A refused token had been replaced already: no refresh.
+    LateRefusal {
+        /// The generation that was refused.
+        generation: u64,
+    },
+    /// The loop breaker took a refusal for the API's own trouble: no refresh.
+    RefusalIgnored {
+        /// The generation that was refused.
+        generation: u64,
+    },
+    /// A refused request is about to be sent again.
+    Replayed {
+        /// The generation it goes out with now.
+        generation: u64,
+    },
+    /// A refused request could not be sent again, for its body was read: the caller gets the 401.
+    NotReplayed,
+}
+
+/// Why a flight began.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Reason {
+    /// There was no token yet.
+    First,
+    /// The token is near its end.
+    Stale,
+    /// The token has expired, or does not live as long as the caller needs it.
+    Expired,
+    /// The API refused the token.
+    Refused,
+}
+
+/// A session's counters since it was built.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Tokens that flights have published.
+    pub refreshes: u64,
+    /// Of these, for a token that was refused.
+    pub refreshes_after_refusal: u64,
+    /// Attempts that failed and were repeated within their flight.
+    pub repeated_attempts: u64,
+    /// Flights that failed because the server refused the grant.
+    pub rejected: u64,
+    /// Flights that failed because the server refuses the client.
+    pub misconfigured: u64,
+    /// Flights that failed because no server could be reached, or it said "later".
+    pub unavailable: u64,
+    /// Flights whose answer was lost.
+    pub unknown: u64,
+    /// Flights that failed in another way.
+    pub other_failures: u64,
+    /// Flights whose result came too late to be used.
+    pub superseded: u64,
+    /// Calls that waited for another's flight.
+    pub joined_waits: u64,
+    /// Of these, how many left at their own deadline.
+    pub wait_timeouts: u64,
+    /// The sum of all waits.
+    pub time_waited: Duration,
+    /// The longest wait.
+    pub longest_wait: Duration,
+    /// Refusals of tokens that had been replaced already: each a refresh saved.
+    pub late_refusals: u64,
+    /// Refusals that the loop breaker did not answer with a refresh.
+    pub ignored_refusals: u64,
+    /// Requests sent a second time.
+    pub replays: u64,
+    /// Requests that could not be sent a second time.
+    pub not_replayed: u64,
+}
+
+impl Stats {
+    pub(crate) fn count(&mut self, event: &Event<'_>) {
+        match event {
+            Event::RefreshStarted { .. } => {}
+            Event::AttemptFailed { .. } => self.repeated_attempts += 1,
+            Event::Refreshed { .. } => self.refreshes += 1,
+            Event::RefreshFailed { error, .. } => match error.kind() {
+                ErrorKind::Rejected => self.rejected += 1,
+                ErrorKind::Misconfigured => self.misconfigured += 1,
+                ErrorKind::Unavailable => self.unavailable += 1,
+                ErrorKind::Unknown => self.unknown += 1,
+                _ => self.other_failures += 1,
+            },
+            Event::Superseded => self.superseded += 1,
+            Event::WaitStarted => {}
+            Event::WaitEnded { waited, timed_out } => {
+                self.joined_waits += 1;
+                self.wait_timeouts += u64::from(*timed_out);
+                self.time_waited = self.time_waited.saturating_add(*waited);
+                self.longest_wait = self.longest_wait.max(*waited);
+            }
+            Event::LateRefusal { .. } => self.late_refusals += 1,
+            Event::RefusalIgnored { .. } => self.ignored_refusals += 1,
+            Event::Replayed { .. } => self.replays += 1,
+            Event::NotReplayed => self.not_replayed += 1,
+        }
+    }
+}
+
+/// One line a line of log: what an operator wants to read, and nothing secret.
+impl fmt::Display for Event<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Event::RefreshStarted { reason } => write!(f, "refreshing the token ({reason:?})"),
+            Event::AttemptFailed { error, pause } => write!(f, "{error}; next attempt in {pause:?}"),
+            Event::Refreshed { token, took } => {
+                write!(f, "token {} is out after {took:?}, lifetime ", token.generation())?;
+                match token.lifetime() {
+                    Some(lifetime) => write!(f, "{lifetime:?}"),
+                    None => f.write_str("unknown"),
+                }
+            }
+            Event::RefreshFailed { error, took } => write!(f, "the refresh failed after {took:?}: {error}"),
+            Event::Superseded => f.write_str("the refreshed token is dropped: credentials were set meanwhile"),
+            Event::WaitStarted => f.write_str("waiting for the refresh under way"),
+            Event::WaitEnded { waited, timed_out: false } => write!(f, "waited {waited:?} for the refresh"),
+            Event::WaitEnded { waited, timed_out: true } => {
+                write!(f, "gave up the wait for a refresh after {waited:?}")
+            }
+            Event::LateRefusal { generation } => {
+                write!(f, "token {generation} was refused, but has been replaced already")
+            }
+            Event::RefusalIgnored { generation } => {
+                write!(f, "token {generation} was refused, but the API refuses too often: no refresh")
+            }
+            Event::Replayed { generation } => write!(f, "sending the refused request again with token {generation}"),
+            Event::NotReplayed => f.write_str("the refused request cannot be sent again: its body has been read"),
+        }
+    }
+}
+
+impl Event<'_> {
+    /// Failures deserve a warning; the rest is for those who look closely.
+    pub(crate) fn level(&self) -> log::Level {
+        match self {
+            Event::RefreshFailed { .. } | Event::RefusalIgnored { .. } | Event::WaitEnded { timed_out: true, .. } => {
+                log::Level::Warn
+            }
+            _ => log::Level::Debug,
+        }
+    }
+}

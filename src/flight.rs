@@ -1,0 +1,290 @@
+//! The single-flight gate: any number of threads need a new value, one makes it, the others wait.
+//!
+//! ```text
+//!             enter                                  publish
+//!   Idle(g) ──────────► Refreshing(leader, record) ──────────► Idle(g+1)
+//!     ▲                     │            │     │
+//!     │ until is over,      │ fail       │     │ leader unwound
+//!     │ or install          ▼            │     ▼
+//!     └───────────── Failed(error, until)│   Idle(g): of those who wake, one becomes the leader
+//!                                        │
+//!                            install, end: the flight is superseded; whatever its leader brings is dropped
+//! ```
+//!
+//! The rules, which the rest of this file is written to and the tests are named after:
+//!
+//! 1. State changes only under the mutex. No I/O, no user code, no foreign destructor, no log call runs under it.
+//! 2. Refreshing has one leader, and the leader's `Drop` leaves Refreshing on every way out, unwinding included.
+//! 3. `generation` grows only when a new value is published. "Was it refreshed already?" compares generations.
+//! 4. Every change out of Refreshing wakes all waiters.
+//! 5. A waiter returns only on a newer generation, the verdict of the flight that it joined, or its own deadline.
+//! 6. One failed flight is one error, shared by all who waited on it; those who come later get it until `until`.
+//! 7. The leader entering its own flight again is told so, instead of waiting for itself.
+//! 8. Calls of one thread stay in order: whoever enters comes back with the value before it does anything else.
+//!
+//! It knows nothing of what the value means: whether one is due is for the caller's `judge` to say, a pure function.
+
+use std::sync::Arc;
+
+use once_cell::sync::OnceCell;
+
+use crate::clock::{Clock, Tick};
+use crate::sync::{self, Condvar, Mutex, MutexGuard, ThreadId};
+
+pub(crate) struct Flight<T, E> {
+    state: Mutex<State<T, E>>,
+    changed: Condvar,
+}
+
+struct State<T, E> {
+    generation: u64,
+    current: Option<Arc<T>>,
+    /// The current value is known to be bad, whatever the judge says: nobody else should run into it.
+    refused: bool,
+    phase: Phase<E>,
+}
+
+enum Phase<E> {
+    Idle,
+    Refreshing { leader: ThreadId, record: Record<E> },
+    Failed { error: E, until: Option<Tick> },
+}
+
+/// One flight's verdict, kept by all who joined it: a waiter that is slow to wake still finds the verdict of *its* flight
+/// when another has begun. Written and read under the mutex only.
+type Record<E> = Arc<OnceCell<E>>;
+
+/// What a judge thinks of the current value.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Need {
+    /// None: it is good.
+    None,
+    /// It is good, but one caller should replace it, and nobody should wait.
+    Advisory,
+    /// A new one. `usable`: the current one will do as long as no new one can be had.
+    Mandatory { usable: bool },
+    /// A new one, for everybody: this one was refused.
+    Refused,
+}
+
+/// Where entering leads to.
+pub(crate) enum Entry<'a, T, E> {
+    Ready(Arc<T>),
+    Lead(Leader<'a, T, E>),
+    Join(Waiter<'a, T, E>),
+    Failed(E),
+    Reentrant,
+}
+
+/// How waiting ends.
+pub(crate) enum Waited<T, E> {
+    Published(Arc<T>),
+    Failed(E),
+    /// The flight ended without a result. Enter again: one of those who do becomes the leader.
+    Abandoned,
+    TimedOut,
+}
+
+impl<T, E: Clone> Flight<T, E> {
+    pub(crate) fn new() -> Self {
+        let state = State { generation: 0, current: None, refused: false, phase: Phase::Idle };
+        Flight { state: Mutex::new(state), changed: Condvar::new() }
+    }
+
+    /// Asks for a value. `judge` sees the current one and its generation; it runs under the mutex and must be pure.
+    #[inline]
+    pub(crate) fn enter(&self, now: Tick, judge: impl FnOnce(&T, u64) -> Need) -> Entry<'_, T, E> {
+        let mut state = self.state.lock();
+        let need = match &state.current {
+            Some(current) => match judge(current, state.generation) {
+                Need::None | Need::Advisory if state.refused => Need::Mandatory { usable: false },
+                Need::Mandatory { .. } if state.refused => Need::Mandatory { usable: false },
+                need => need,
+            },
+            None => Need::Mandatory { usable: false },
+        };
+        match (need, &state.phase, &state.current) {
+            // The way of nearly every call: one lock, one look, one count.
+            (Need::None, Phase::Idle | Phase::Failed { .. }, Some(current)) => Entry::Ready(Arc::clone(current)),
+            _ => self.enter_slowly(&mut state, need, now),
+        }
+    }
+
+    #[cold]
+    fn enter_slowly(&self, state: &mut MutexGuard<'_, State<T, E>>, need: Need, now: Tick) -> Entry<'_, T, E> {
+        if need == Need::Refused {
+            state.refused = true;
+        }
+        let usable = matches!(need, Need::None | Need::Advisory | Need::Mandatory { usable: true });
+        match (&state.phase, &state.current) {
+            // Rule 7, before all else: even a value that looks good may be the one that this flight replaces.
+            (Phase::Refreshing { leader, .. }, _) if *leader == sync::current_thread() => Entry::Reentrant,
+            (Phase::Refreshing { .. }, Some(current)) if matches!(need, Need::None | Need::Advisory) => {
+                Entry::Ready(Arc::clone(current))
+            }
+            (Phase::Refreshing { record, .. }, _) => {
+                Entry::Join(Waiter { flight: self, record: Arc::clone(record), generation: state.generation })
+            }
+            (Phase::Failed { until, .. }, Some(current)) if usable && until.is_none_or(|until| now < until) => {
+                Entry::Ready(Arc::clone(current))
+            }
+            (Phase::Failed { error, until }, _) if until.is_none_or(|until| now < until) => {
+                Entry::Failed(error.clone())
+            }
+            (Phase::Idle | Phase::Failed { .. }, _) => Entry::Lead(self.begin(state)),
+        }
+    }
+
+    fn begin(&self, state: &mut State<T, E>) -> Leader<'_, T, E> {
+        let record = Record::default();
+        let phase = Phase::Refreshing { leader: sync::current_thread(), record: Arc::clone(&record) };
+        // Rule 1: the last flight's error goes with the leader, to be destroyed when the mutex is free.
+        let former = std::mem::replace(&mut state.phase, phase);
+        Leader { flight: self, record, previous: state.current.clone(), _former: former }
+    }
+
+    /// The current value with its generation and whether it was refused.
+    pub(crate) fn current(&self) -> (Option<Arc<T>>, u64, bool) {
+        let state = self.state.lock();
+        (state.current.clone(), state.generation, state.refused)
+    }
+
+    /// Publishes a value that comes from outside. A flight under way is superseded: its waiters get this value.
+    pub(crate) fn install(&self, make: impl FnOnce(u64) -> T) -> Arc<T> {
+        let mut state = self.state.lock();
+        let (value, old) = state.publish(make);
+        let phase = std::mem::replace(&mut state.phase, Phase::Idle);
+        self.changed.notify_all();
+        drop(state);
+        // Rule 1: destructors wipe memory, and an error's may be anybody's. They run here, with the mutex free.
+        drop((old, phase));
+        value
+    }
+
+    /// Ends it all: everybody gets `error` until something is installed. A flight under way is superseded.
+    pub(crate) fn end(&self, error: E) {
+        let mut state = self.state.lock();
+        if let Phase::Refreshing { record, .. } = &state.phase {
+            let _first_verdict = record.set(error.clone());
+        }
+        let old = state.current.take();
+        let phase = std::mem::replace(&mut state.phase, Phase::Failed { error, until: None });
+        self.changed.notify_all();
+        drop(state);
+        drop((old, phase));
+    }
+
+    /// Has every waiter look at its deadline again: for a clock that is moved by hand.
+    pub(crate) fn poke(&self) {
+        // Taken and let go: a waiter that has read the old time but does not sleep yet would miss the notification.
+        drop(self.state.lock());
+        self.changed.notify_all();
+    }
+}
+
+impl<T, E> State<T, E> {
+    fn publish(&mut self, make: impl FnOnce(u64) -> T) -> (Arc<T>, Option<Arc<T>>) {
+        self.generation += 1;
+        self.refused = false;
+        let value = Arc::new(make(self.generation));
+        (Arc::clone(&value), self.current.replace(value))
+    }
+
+    fn is_led_by(&self, flight: &Record<E>) -> bool {
+        matches!(&self.phase, Phase::Refreshing { record, .. } if Arc::ptr_eq(record, flight))
+    }
+}
+
+/// The one thread that makes the next value. Dropping it, by unwinding or otherwise, frees the place.
+pub(crate) struct Leader<'a, T, E> {
+    flight: &'a Flight<T, E>,
+    record: Record<E>,
+    previous: Option<Arc<T>>,
+    _former: Phase<E>,
+}
+
+impl<T, E: Clone> Leader<'_, T, E> {
+    /// The value to be replaced.
+    pub(crate) fn previous(&self) -> Option<&Arc<T>> {
+        self.previous.as_ref()
+    }
+
+    /// Publishes the new value; `None` if the flight was superseded meanwhile and the value dropped.
+    pub(crate) fn publish(self, make: impl FnOnce(u64) -> T) -> Option<Arc<T>> {
+        let mut state = self.flight.state.lock();
+        if !state.is_led_by(&self.record) {
+            return None;
+        }
+        let (value, old) = state.publish(make);
+        let phase = std::mem::replace(&mut state.phase, Phase::Idle);
+        self.flight.changed.notify_all();
+        drop(state);
+        drop((old, phase));
+        Some(value)
+    }
+
+    /// Gives the flight's verdict to all who joined it, and to those who come before `until` (`None`: for ever).
+    /// `forget`: the current value is dead with it. False if the flight was superseded meanwhile.
+    pub(crate) fn fail(self, error: E, until: Option<Tick>, forget: bool) -> bool {
+        let mut state = self.flight.state.lock();
+        if !state.is_led_by(&self.record) {
+            return false;
+        }
+        let _first_verdict = self.record.set(error.clone());
+        let old = if forget { state.current.take() } else { None };
+        let phase = std::mem::replace(&mut state.phase, Phase::Failed { error, until });
+        self.flight.changed.notify_all();
+        drop(state);
+        drop((old, phase));
+        true
+    }
+
+    /// The same, but only for those who joined it: whoever comes next starts anew.
+    pub(crate) fn fail_once(self, error: E) {
+        let _first_verdict = {
+            let _state = self.flight.state.lock();
+            self.record.set(error)
+        };
+        // The rest is what Drop does.
+    }
+}
+
+impl<T, E> Drop for Leader<'_, T, E> {
+    fn drop(&mut self) {
+        let mut state = self.flight.state.lock();
+        // Not so after publish and fail, nor when the flight was superseded.
+        if state.is_led_by(&self.record) {
+            state.phase = Phase::Idle;
+            self.flight.changed.notify_all();
+        }
+    }
+}
+
+/// A thread that has joined a flight and does not wait yet: between the two, user code may run.
+pub(crate) struct Waiter<'a, T, E> {
+    flight: &'a Flight<T, E>,
+    record: Record<E>,
+    generation: u64,
+}
+
+impl<T, E: Clone> Waiter<'_, T, E> {
+    pub(crate) fn wait(self, clock: &dyn Clock, deadline: Tick) -> Waited<T, E> {
+        let mut state = self.flight.state.lock();
+        loop {
+            match &state.current {
+                Some(current) if state.generation > self.generation => return Waited::Published(Arc::clone(current)),
+                _ => {}
+            }
+            if let Some(error) = self.record.get() {
+                return Waited::Failed(error.clone());
+            }
+            if !state.is_led_by(&self.record) {
+                return Waited::Abandoned;
+            }
+            if clock.now() >= deadline {
+                return Waited::TimedOut;
+            }
+            sync::wait(&self.flight.changed, &mut state, clock.timeout(deadline));
+        }
+    }
+}

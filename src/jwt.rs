@@ -1,0 +1,223 @@
+//! `exp`, `iat` and `nbf` of a JWT, read *without verifying anything*: a hint about time, nothing more.
+//!
+//! A client must not rely on what is inside an access token (RFC 9068 §6). These three are used to plan a refresh; if
+//! they are wrong, a 401 puts it right. An opaque token works as well.
+
+use std::fmt;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::alphabet::URL_SAFE;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+
+use crate::{Error, Result};
+
+/// The longest JWT that is read. A longer one would not fit into a request's header either.
+pub const MAX_LENGTH: usize = 64 * 1024;
+
+/// base64url as RFC 7515 §2 has it. Padding is tolerated, since some issuers pad; the standard alphabet is not.
+const BASE64URL: GeneralPurpose = GeneralPurpose::new(
+    &URL_SAFE,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
+
+/// The registered claims about time (RFC 7519 §4.1.4–4.1.6), each as the time since 1970-01-01 00:00 UTC.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct Times {
+    /// The token is not to be accepted at or after this.
+    pub exp: Option<Duration>,
+    /// When it was issued.
+    pub iat: Option<Duration>,
+    /// It is not to be accepted before this.
+    pub nbf: Option<Duration>,
+}
+
+impl Times {
+    /// Reads the claims of `token`, which must be a JWS in compact form: three parts, two dots (RFC 7515 §7.1).
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput), saying what is wrong, if it is longer than [`MAX_LENGTH`], has
+    /// not three parts, is not base64url or not a JSON object inside, or has a claim that is no time: negative, not a
+    /// number, or further away than a clock can count.
+    ///
+    /// ```
+    /// // {"alg":"none"} . {"iat":1000,"exp":1300.5} . (no signature)
+    /// let times = ureq_auth::jwt::Times::read("eyJhbGciOiJub25lIn0.eyJpYXQiOjEwMDAsImV4cCI6MTMwMC41fQ.")?;
+    /// assert_eq!(times.lifetime(), Some(std::time::Duration::from_millis(300_500)));
+    /// # Ok::<(), ureq_auth::Error>(())
+    /// ```
+    pub fn read(token: &str) -> Result<Self> {
+        if token.len() > MAX_LENGTH {
+            return Err(Error::invalid(format!(
+                "the JWT is {} bytes long; {MAX_LENGTH} at most are read",
+                token.len()
+            )));
+        }
+        let mut parts = token.split('.');
+        let (Some(_), Some(claims), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
+            let parts = token.split('.').count();
+            return Err(Error::invalid(format!("a JWT has three parts with dots between them, this one has {parts}")));
+        };
+        let claims = BASE64URL
+            .decode(claims)
+            .map_err(|_| Error::invalid("the JWT's second part is not base64url (RFC 7515 section 2)"))?;
+        let Claims(times) = serde_json::from_slice(&claims).map_err(|error| {
+            // Where, not what: the claims are the user's own.
+            let (line, column) = (error.line(), error.column());
+            Error::invalid(format!(
+                "the JWT's claims are not a JSON object with exp, iat and nbf as numbers of seconds since 1970 \
+                 (line {line}, column {column})"
+            ))
+        })?;
+        Ok(times)
+    }
+
+    /// How long the token lives from its making to its end, which needs no clock at all: `exp - iat`.
+    pub fn lifetime(&self) -> Option<Duration> {
+        self.exp?.checked_sub(self.iat?).filter(|lifetime| !lifetime.is_zero())
+    }
+}
+
+struct Claims(Times);
+
+impl<'de> Deserialize<'de> for Claims {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+
+        impl<'de> Visitor<'de> for Object {
+            type Value = Claims;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Claims, A::Error> {
+                let mut times = Times::default();
+                while let Some(name) = map.next_key::<Name>()? {
+                    match name {
+                        Name::Exp => times.exp = map.next_value::<NumericDate>()?.0,
+                        Name::Iat => times.iat = map.next_value::<NumericDate>()?.0,
+                        Name::Nbf => times.nbf = map.next_value::<NumericDate>()?.0,
+                        Name::Other => drop(map.next_value::<IgnoredAny>()?),
+                    }
+                }
+                Ok(Claims(times))
+            }
+        }
+
+        deserializer.deserialize_map(Object)
+    }
+}
+
+/// A claim's name. A type of its own, so that a name with an escape in it (`"e\u0078p"`) needs no buffer.
+enum Name {
+    Exp,
+    Iat,
+    Nbf,
+    Other,
+}
+
+impl<'de> Deserialize<'de> for Name {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+
+        impl Visitor<'_> for Text {
+            type Value = Name;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a claim's name")
+            }
+
+            fn visit_str<E>(self, name: &str) -> Result<Name, E> {
+                Ok(match name {
+                    "exp" => Name::Exp,
+                    "iat" => Name::Iat,
+                    "nbf" => Name::Nbf,
+                    _ => Name::Other,
+                })
+            }
+        }
+
+        deserializer.deserialize_identifier(Text)
+    }
+}
+
+/// Seconds since 1970, possibly with a fraction (RFC 7519 §2); `null` is as good as not there.
+struct NumericDate(Option<Duration>);
+
+impl<'de> Deserialize<'de> for NumericDate {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Some(seconds) = Option::<f64>::deserialize(deserializer)? else {
+            return Ok(NumericDate(None));
+        };
+        let date = Duration::try_from_secs_f64(seconds);
+        date.map(|date| NumericDate(Some(date))).map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ErrorKind;
+
+    fn jwt(claims: &str) -> String {
+        format!("e30.{}.c2ln", BASE64URL.encode(claims))
+    }
+
+    fn read(claims: &str) -> Result<Times> {
+        Times::read(&jwt(claims))
+    }
+
+    #[test]
+    fn numeric_dates_are_numbers_not_integers() {
+        let times = read(r#"{"exp":1700000300.25,"iat":1.7e9,"nbf":0,"sub":{"exp":[1]}}"#).unwrap();
+        assert_eq!(times.exp, Some(Duration::new(1_700_000_300, 250_000_000)));
+        assert_eq!(times.lifetime(), Some(Duration::new(300, 250_000_000)));
+        assert_eq!(times.nbf, Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn claims_that_are_missing_or_null_are_none() {
+        assert_eq!(read("{}").unwrap(), Times::default());
+        assert_eq!(read(r#"{"exp":null}"#).unwrap(), Times::default());
+        assert_eq!(read(r#"{"exp":100,"iat":200}"#).unwrap().lifetime(), None, "a life that ends before it begins");
+    }
+
+    #[test]
+    fn an_escaped_name_is_the_same_name() {
+        assert_eq!(read(r#"{"e\u0078p":5}"#).unwrap().exp, Some(Duration::from_secs(5)));
+    }
+
+    #[test]
+    fn what_is_no_time_is_refused_and_nothing_panics() {
+        for claims in [r#"{"exp":1e300}"#, r#"{"exp":-1}"#, r#"{"exp":"soon"}"#, r#"{"exp":1e999}"#, "[]", "", "{", "7"]
+        {
+            let error = read(claims).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput, "{claims}");
+            assert!(error.to_string().contains("seconds since 1970"), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_form_is_checked_and_named() {
+        let cases =
+            [("a.b", "has 2"), ("opaque", "has 1"), ("a.b.c.d", "has 4"), ("e30.+/+/.x", "base64url"), ("..", "JSON")];
+        for (token, part) in cases {
+            let error = Times::read(token).unwrap_err().to_string();
+            assert!(error.contains(part), "{token}: {error}");
+        }
+        let long = format!("a.{}.c", "A".repeat(10 << 20));
+        assert!(Times::read(&long).unwrap_err().to_string().contains("10485764 bytes"));
+    }
+
+    #[test]
+    fn padding_is_tolerated() {
+        let padded = "e30.eyJleHAiOjF9.c2ln".replace("eyJleHAiOjF9", "eyJleHAiOjE1fQ==");
+        assert_eq!(Times::read(&padded).unwrap().exp, Some(Duration::from_secs(15)));
+    }
+}

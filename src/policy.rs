@@ -1,0 +1,345 @@
+//! The pure decisions: when a token is due, how long to pause, when to stop. No thread, no lock, no clock: time comes in
+//! as an argument, a decision goes out as a value.
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::time::Duration;
+
+use crate::clock::Tick;
+use crate::token::{Life, Token};
+use crate::{Error, Result};
+
+/// When to refresh, how often to try, how long to wait.
+///
+/// The defaults fit tokens of any life, from seconds to days: the windows are shares of the life with an upper bound. A
+/// fixed margin would refresh a short-lived token on every call.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    pub(crate) proactive: bool,
+    pub(crate) reactive: bool,
+    stale: Window,
+    leeway: Window,
+    pub(crate) attempts: u32,
+    backoff_first: Duration,
+    backoff_limit: Duration,
+    pub(crate) budget: Duration,
+    pub(crate) wait_timeout: Duration,
+    pub(crate) refusals: u32,
+    pub(crate) refusal_period: Duration,
+    pub(crate) jitter: Jitter,
+}
+
+/// A share of a token's life, with an upper bound.
+#[derive(Clone, Copy, Debug)]
+struct Window {
+    percent: u32,
+    at_most: Duration,
+}
+
+impl Window {
+    fn of(self, lifetime: Duration) -> Duration {
+        (lifetime.saturating_mul(self.percent) / 100).min(self.at_most)
+    }
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Policy {
+            proactive: true,
+            reactive: true,
+            stale: Window { percent: 20, at_most: Duration::from_secs(300) },
+            leeway: Window { percent: 5, at_most: Duration::from_secs(10) },
+            attempts: 3,
+            backoff_first: Duration::from_secs(1),
+            backoff_limit: Duration::from_secs(300),
+            budget: Duration::from_secs(30),
+            wait_timeout: Duration::from_secs(40),
+            refusals: 30,
+            refusal_period: Duration::from_secs(30),
+            jitter: Jitter::of_this_process(),
+        }
+    }
+}
+
+impl Policy {
+    /// The default policy.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Whether tokens are looked at before a call and refreshed when they are due. On unless switched off.
+    #[must_use]
+    pub fn with_proactive(mut self, on: bool) -> Self {
+        self.proactive = on;
+        self
+    }
+
+    /// Whether a refused token (a 401) leads to a refresh. On unless switched off.
+    #[must_use]
+    pub fn with_reactive(mut self, on: bool) -> Self {
+        self.reactive = on;
+        self
+    }
+
+    /// The last part of a token's life in which one caller refreshes it while the others go on: `percent` of the life,
+    /// at most `at_most`. 20 % and 5 minutes unless set. Each process takes up to a third less, by chance, so that a
+    /// fleet does not refresh in step.
+    #[must_use]
+    pub fn with_stale_window(mut self, percent: u32, at_most: Duration) -> Self {
+        self.stale = Window { percent, at_most };
+        self
+    }
+
+    /// The very last part, in which a token counts as expired already, since it must live until the server has read it:
+    /// `percent` of the life, at most `at_most`. 5 % and 10 seconds unless set.
+    #[must_use]
+    pub fn with_leeway(mut self, percent: u32, at_most: Duration) -> Self {
+        self.leeway = Window { percent, at_most };
+        self
+    }
+
+    /// How many times one flight asks the source when it is [unavailable](crate::SourceError::unavailable): 3 unless set.
+    #[must_use]
+    pub fn with_attempts(mut self, attempts: u32) -> Self {
+        self.attempts = attempts;
+        self
+    }
+
+    /// The pause after a failed flight: `first`, doubled with each further failure up to `limit`, less up to a half by
+    /// chance, and never less than the server's `Retry-After`. 1 second and 5 minutes unless set.
+    #[must_use]
+    pub fn with_backoff(mut self, first: Duration, limit: Duration) -> Self {
+        self.backoff_first = first;
+        self.backoff_limit = limit;
+        self
+    }
+
+    /// How long one flight may take in all: 30 seconds unless set.
+    #[must_use]
+    pub fn with_budget(mut self, budget: Duration) -> Self {
+        self.budget = budget;
+        self
+    }
+
+    /// How long a caller waits for somebody else's flight: 40 seconds unless set, and not less than the budget.
+    #[must_use]
+    pub fn with_wait_timeout(mut self, timeout: Duration) -> Self {
+        self.wait_timeout = timeout;
+        self
+    }
+
+    /// The loop breaker: how many refused tokens are replaced per `period`, 30 per 30 seconds unless set. A token that
+    /// was refused without ever having been accepted counts tenfold: then the trouble is the API's, and a new token will
+    /// not cure it.
+    #[must_use]
+    pub fn with_refusals(mut self, refusals: u32, period: Duration) -> Self {
+        self.refusals = refusals;
+        self.refusal_period = period;
+        self
+    }
+
+    /// Fixes what is otherwise drawn per process: the seed of all jitter. A fleet may use its devices' numbers, a test
+    /// any number.
+    #[must_use]
+    pub fn with_jitter_seed(mut self, seed: u64) -> Self {
+        self.jitter = Jitter(seed);
+        self
+    }
+
+    /// Is every value of use?
+    pub(crate) fn check(&self) -> Result<()> {
+        let problem = if self.stale.percent > 90 || self.leeway.percent > 90 {
+            "a window of more than 90 percent leaves a token no life; choose a smaller percentage"
+        } else if self.attempts == 0 {
+            "a flight needs at least one attempt"
+        } else if self.backoff_first.is_zero() || self.backoff_first > self.backoff_limit {
+            "the backoff's first pause must be more than zero and not more than its limit"
+        } else if self.budget.is_zero() {
+            "a flight needs a budget of more than zero"
+        } else if self.wait_timeout < self.budget {
+            "the waiting time must not be shorter than the flight's budget, or callers give up on a flight that succeeds"
+        } else if self.refusals == 0 || self.refusal_period.is_zero() {
+            "the loop breaker needs a number and a period of more than zero; to switch refreshing after a 401 off, \
+             use with_reactive(false)"
+        } else {
+            return Ok(());
+        };
+        Err(Error::invalid(problem))
+    }
+
+    /// When `token`'s windows begin, if its request was sent at `sent` and its answer came at `arrived`.
+    ///
+    /// The life is counted from before the request (the server's began somewhere in between), unless it would be over
+    /// on arrival: a fresh token that looks expired is used, and a 401 decides.
+    pub(crate) fn life(
+        &self,
+        token: &Token,
+        sent: Tick,
+        arrived: Tick,
+        history: &History,
+        wall: Option<Duration>,
+    ) -> Life {
+        let times = token.times();
+        let from = |time: Option<Duration>| times.exp?.checked_sub(time?).filter(|rest| !rest.is_zero());
+        let lifetime = token
+            .expires_in()
+            .or_else(|| times.lifetime())
+            .or_else(|| from(token.server_time()))
+            .or(history.previous_lifetime)
+            .or_else(|| from(history.server_time(arrived).or(wall)));
+        let Some(lifetime) = lifetime else { return Life::default() };
+
+        let leeway = self.leeway.of(lifetime);
+        let begin = if sent.after(lifetime.saturating_sub(leeway)) > arrived { sent } else { arrived };
+        self.windows(lifetime, begin.after(lifetime))
+    }
+
+    /// The same for a token of unknown age, from a store or from the user: here the wall clock is all there is.
+    pub(crate) fn restored_life(&self, token: &Token, now: Tick, history: &History, wall: Option<Duration>) -> Life {
+        let times = token.times();
+        let clock = history.server_time(now).or(wall);
+        let rest = match (times.exp, clock) {
+            // A clock that stands before the token was made is wrong; the token is used, and a 401 decides.
+            (Some(_), Some(clock)) if times.iat.is_some_and(|iat| clock < iat) => times.lifetime(),
+            (Some(exp), Some(clock)) => Some(exp.saturating_sub(clock)),
+            _ => None,
+        };
+        let Some(rest) = rest.or(token.expires_in()) else { return Life::default() };
+        self.windows(times.lifetime().or(token.expires_in()).unwrap_or(rest), now.after(rest))
+    }
+
+    fn windows(&self, lifetime: Duration, ends_at: Tick) -> Life {
+        let before_end = |window: Duration| Some(ends_at.before(window));
+        let leeway = self.leeway.of(lifetime);
+        let stale = self.jitter.less(self.stale.of(lifetime), 3, 0).max(leeway);
+        Life {
+            stale_at: before_end(stale),
+            expired_at: before_end(leeway),
+            ends_at: Some(ends_at),
+            lifetime: Some(lifetime),
+        }
+    }
+
+    /// Is the token good for a call that starts now and needs it for `valid_for`?
+    #[inline]
+    pub(crate) fn freshness(&self, life: &Life, now: Tick, valid_for: Duration) -> Freshness {
+        let reached = |at: Option<Tick>| at.is_some_and(|at| now >= at);
+        if valid_for.is_zero() && (!self.proactive || !reached(life.stale_at)) {
+            return Freshness::Fresh;
+        }
+        // More than most of its life cannot be had: to insist would refresh on every call.
+        let valid_for = valid_for.min(life.lifetime.unwrap_or_default().saturating_mul(3) / 4);
+        let short = life.ends_at.is_some_and(|end| now.after(valid_for) > end);
+        if reached(life.expired_at) || short {
+            Freshness::Expired { usable: !reached(life.ends_at) && !short }
+        } else if reached(life.stale_at) {
+            Freshness::Stale
+        } else {
+            Freshness::Fresh
+        }
+    }
+
+    /// The pause between two attempts of one flight.
+    pub(crate) fn pause(&self, attempt: u32, retry_after: Option<Duration>) -> Duration {
+        let base = (self.backoff_first / 4).saturating_mul(2_u32.saturating_pow(attempt.min(8)));
+        self.jitter.less(base, 2, attempt.into()).max(retry_after.unwrap_or_default())
+    }
+
+    /// The pause after a flight that failed, `failures` being how many have in a row, this one included.
+    pub(crate) fn backoff(&self, failures: u32, retry_after: Option<Duration>) -> Duration {
+        let doubled = self.backoff_first.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1).min(30)));
+        let pause = self.jitter.less(doubled.min(self.backoff_limit), 2, failures.into());
+        // A server may ask for patience, but not for ever.
+        pause.max(retry_after.unwrap_or_default().min(MAX_RETRY_AFTER))
+    }
+}
+
+/// The longest `Retry-After` that is obeyed to the letter.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
+
+/// What a look at a token's age says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Freshness {
+    /// Use it.
+    Fresh,
+    /// Use it; one caller should see to the next.
+    Stale,
+    /// Wait for the next. `usable`: its real end has not come, so that it serves as long as no other can be had.
+    Expired { usable: bool },
+}
+
+/// What a session remembers between refreshes.
+#[derive(Debug, Default)]
+pub(crate) struct History {
+    /// Flights that failed in a row.
+    pub(crate) failures: u32,
+    /// How many of them, at the end, ended in the unknown.
+    pub(crate) unknowns: u32,
+    /// The life of the last token whose life was told.
+    pub(crate) previous_lifetime: Option<Duration>,
+    server: Option<(Tick, Duration)>,
+    refusals: Refusals,
+}
+
+impl History {
+    /// Learns the server's clock from the time in an answer.
+    pub(crate) fn learn_server_time(&mut self, at: Tick, time: Duration) {
+        self.server = Some((at, time));
+    }
+
+    /// The server's clock now, reckoned from its last answer: right on a device whose own clock is not.
+    pub(crate) fn server_time(&self, now: Tick) -> Option<Duration> {
+        self.server.map(|(at, time)| time.saturating_add(now.since(at)))
+    }
+
+    /// Asks the loop breaker whether a refusal of `generation` may lead to a refresh. The same refusal, reported by
+    /// many threads, counts once.
+    pub(crate) fn may_replace(&mut self, policy: &Policy, generation: u64, accepted: bool, now: Tick) -> bool {
+        self.refusals.admit(policy, generation, accepted, now)
+    }
+}
+
+/// A bucket that leaks `refusals` per `refusal_period`.
+#[derive(Debug, Default)]
+struct Refusals {
+    admitted: Option<u64>,
+    level: Duration,
+    at: Tick,
+}
+
+impl Refusals {
+    /// The level is kept as time, so that it leaks without rounding: one refusal is worth `period / refusals`.
+    fn admit(&mut self, policy: &Policy, generation: u64, accepted: bool, now: Tick) -> bool {
+        if self.admitted == Some(generation) {
+            return true;
+        }
+        let worth = policy.refusal_period / policy.refusals.max(1);
+        let weight = if accepted { 1 } else { 10.min(policy.refusals) };
+        let level = self.level.saturating_sub(now.since(self.at)).saturating_add(worth.saturating_mul(weight));
+        if level > policy.refusal_period {
+            return false;
+        }
+        *self = Refusals { admitted: Some(generation), level, at: now };
+        true
+    }
+}
+
+/// Chance with a memory: the same seed and salt give the same share, so that a decision can be repeated in a test.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Jitter(u64);
+
+impl Jitter {
+    /// Drawn once per process, from what std seeds its hash tables with.
+    fn of_this_process() -> Self {
+        Jitter(RandomState::new().hash_one("ureq-auth"))
+    }
+
+    /// `whole`, less up to its `part`-th part.
+    fn less(self, whole: Duration, part: u32, salt: u64) -> Duration {
+        // SplitMix64: one round is plenty for spreading clients.
+        let mut bits = self.0.wrapping_add(salt.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        let share = ((bits ^ (bits >> 31)) >> 48) as u32;
+        whole - (whole / part.max(1)) / 65_536 * share
+    }
+}

@@ -1,0 +1,483 @@
+//! A [`Session`]: one token, shared by all threads, refreshed once whoever finds that it is due.
+
+use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use crate::clock::{Clock, SystemClock, Tick};
+use crate::events::{Event, Reason, Stats};
+use crate::flight::{Entry, Flight, Leader, Need, Waited};
+use crate::policy::{Freshness, History, Policy};
+use crate::source::{Fetch, Outcome, SourceError, TokenSource};
+use crate::sync::Mutex;
+use crate::token::{Life, Origin, Token};
+use crate::{Error, ErrorKind, Result};
+
+/// One token and where the next one comes from. Clones are the same session.
+///
+/// ```
+/// use std::time::Duration;
+/// use ureq_auth::{Session, SourceError, Token};
+///
+/// let session = Session::new(|_previous: Option<&Token>| -> Result<Token, SourceError> {
+///     // one blocking call of your own
+///     Ok(Token::new("an-access-token")?.with_expires_in(Duration::from_secs(300)))
+/// })?;
+/// assert_eq!(session.token()?.secret(), "an-access-token");
+/// # Ok::<(), ureq_auth::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Session(Arc<Shared>);
+
+struct Shared {
+    flight: Flight<Token, Error>,
+    policy: Policy,
+    clock: Box<dyn Clock>,
+    source: Box<dyn TokenSource>,
+    observer: Option<Observer>,
+    history: Mutex<History>,
+    stats: Mutex<Stats>,
+    /// Tells this session's tokens from another's, whose generations mean nothing here.
+    id: usize,
+}
+
+type Observer = Box<dyn Fn(&Event<'_>) + Send + Sync>;
+
+/// What a caller asks of a token.
+#[derive(Clone, Copy)]
+struct Wish {
+    valid_for: Duration,
+    /// The generation that was refused, and whether the API had accepted it before.
+    refused: Option<u64>,
+}
+
+impl Session {
+    /// A session on `source`, with everything else as it is by default. It starts without a token; the first call
+    /// gets one.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](ErrorKind::InvalidInput) if the source is not fit for use: a bad address, an empty token.
+    pub fn new(source: impl TokenSource + 'static) -> Result<Self> {
+        Self::builder(source).build()
+    }
+
+    /// A session on `source` with settings of your own.
+    pub fn builder(source: impl TokenSource + 'static) -> SessionBuilder {
+        SessionBuilder {
+            source: Box::new(source),
+            token: None,
+            policy: Policy::default(),
+            clock: Box::new(SystemClock),
+            observer: None,
+        }
+    }
+
+    /// A token to use now.
+    ///
+    /// Returns at once if the token is fresh. If it is near its end, one caller refreshes it here and now, and the others
+    /// get the old one at once. If it has expired, one caller refreshes it and the others wait.
+    ///
+    /// # Errors
+    ///
+    /// Of a refresh that failed: see [`ErrorKind`]. [`Timeout`](ErrorKind::Timeout) if another's refresh took longer
+    /// than [`Policy::with_wait_timeout`] allows.
+    #[inline]
+    pub fn token(&self) -> Result<Arc<Token>> {
+        self.obtain(Wish { valid_for: Duration::ZERO, refused: None })
+    }
+
+    /// A token that lives for `valid_for` from now on: before a long upload.
+    ///
+    /// If that is more than three quarters of what the server grants, three quarters are asked for, lest every call refresh.
+    ///
+    /// # Errors
+    ///
+    /// As [`token`](Session::token).
+    pub fn token_valid_for(&self, valid_for: Duration) -> Result<Arc<Token>> {
+        self.obtain(Wish { valid_for, refused: None })
+    }
+
+    /// Reports that a server refused `token`, and gets the next one: by a refresh, or without one where the token has been
+    /// replaced already.
+    ///
+    /// # Errors
+    ///
+    /// As [`token`](Session::token), and [`RefusedTooOften`](ErrorKind::RefusedTooOften) if the loop breaker
+    /// ([`Policy::with_refusals`]) finds that new tokens do not help, or refreshing after a refusal is switched off.
+    /// [`InvalidInput`](ErrorKind::InvalidInput) if the token is not of this session.
+    pub fn rejected(&self, token: &Token) -> Result<Arc<Token>> {
+        let shared = &*self.0;
+        let Origin { session, generation } = token.origin;
+        if session != shared.id {
+            return Err(Error::invalid(
+                "the refused token is not of this session: report it to the session it came from",
+            ));
+        }
+        let (_, current, _) = shared.flight.current();
+        if current > generation {
+            shared.emit(Event::LateRefusal { generation });
+        } else if !shared.policy.reactive || !self.may_replace(token) {
+            shared.emit(Event::RefusalIgnored { generation });
+            return Err(Error::new(
+                ErrorKind::RefusedTooOften,
+                "the API refused the token, and another one is not fetched for it: new tokens were refused alike, or \
+                 refreshing after a refusal is switched off; see what the API says with its 401",
+            ));
+        }
+        self.obtain(Wish { valid_for: Duration::ZERO, refused: Some(generation) })
+    }
+
+    fn may_replace(&self, token: &Token) -> bool {
+        let shared = &*self.0;
+        let now = shared.clock.now();
+        let mut history = shared.history.lock();
+        history.may_replace(&shared.policy, token.origin.generation, token.was_accepted(), now)
+    }
+
+    /// Reports that a server accepted `token`. A client does so by itself; for other protocols it tells the loop breaker
+    /// that a later refusal is a revocation.
+    #[inline]
+    pub fn accepted(&self, token: &Token) {
+        token.mark_accepted();
+    }
+
+    /// Puts a new token in force: after a login, or one that came by another way. Callers that wait get it at once, a
+    /// failed session goes on, and the result of a refresh under way is dropped.
+    pub fn set(&self, token: Token) {
+        let shared = &*self.0;
+        let now = shared.clock.now();
+        let life = {
+            let mut history = shared.history.lock();
+            history.failures = 0;
+            history.unknowns = 0;
+            shared.policy.restored_life(&token, now, &history, shared.clock.wall())
+        };
+        shared.flight.install(|generation| shared.seal(token, life, generation));
+    }
+
+    /// Forgets the token: from now on every caller gets [`LoggedOut`](ErrorKind::LoggedOut), until [`set`](Session::set).
+    pub fn end(&self) {
+        self.0.flight.end(Error::new(ErrorKind::LoggedOut, "logged out: log in again, then set the session's token"));
+    }
+
+    /// The token as it is, whatever its state, without refreshing it.
+    pub fn current(&self) -> Option<Arc<Token>> {
+        self.0.flight.current().0
+    }
+
+    /// The counters.
+    pub fn stats(&self) -> Stats {
+        *self.0.stats.lock()
+    }
+
+    #[cfg(feature = "ureq")]
+    pub(crate) fn emit(&self, event: Event<'_>) {
+        self.0.emit(event);
+    }
+
+    #[inline]
+    fn obtain(&self, wish: Wish) -> Result<Arc<Token>> {
+        // Read before the lock is taken: the lock is held as shortly as can be.
+        let now = self.0.clock.now();
+        match self.0.flight.enter(now, |token, generation| self.0.need(wish, token, generation, now)) {
+            Entry::Ready(token) => Ok(token),
+            entry => self.obtain_slowly(wish, entry, now.after(self.0.policy.wait_timeout)),
+        }
+    }
+
+    #[cold]
+    fn obtain_slowly<'a>(
+        &'a self,
+        wish: Wish,
+        mut entry: Entry<'a, Token, Error>,
+        deadline: Tick,
+    ) -> Result<Arc<Token>> {
+        let shared = &*self.0;
+        loop {
+            let error = match entry {
+                Entry::Ready(token) => return Ok(token),
+                Entry::Failed(error) => return Err(error),
+                Entry::Reentrant => return Err(SourceError::reentrant().into_error(None)),
+                Entry::Lead(leader) => match shared.lead(leader, wish) {
+                    Ok(Some(token)) => return Ok(token),
+                    Ok(None) => None,
+                    Err(error) => Some(error),
+                },
+                Entry::Join(waiter) => {
+                    let begin = shared.clock.now();
+                    shared.emit(Event::WaitStarted);
+                    let waited = waiter.wait(&*shared.clock, deadline);
+                    let timed_out = matches!(waited, Waited::TimedOut);
+                    shared.emit(Event::WaitEnded { waited: shared.clock.now().since(begin), timed_out });
+                    match waited {
+                        Waited::Published(token) => return Ok(token),
+                        Waited::Failed(error) => Some(error),
+                        Waited::Abandoned => None,
+                        Waited::TimedOut => Some(Error::new(
+                            ErrorKind::Timeout,
+                            format!(
+                                "another thread's token refresh took longer than this call may wait ({:?}): try again \
+                                 later, or allow more with Policy::with_wait_timeout",
+                                shared.policy.wait_timeout
+                            ),
+                        )),
+                    }
+                }
+            };
+            let now = shared.clock.now();
+            if let Some(error) = error {
+                return shared.fall_back(wish, now).ok_or(error);
+            }
+            if now >= deadline {
+                return Err(Error::new(
+                    ErrorKind::Timeout,
+                    "one refresh after the other was given up half-way, until this call's waiting time was over: \
+                     see whether the token source panics",
+                ));
+            }
+            entry = shared.flight.enter(now, |token, generation| shared.need(wish, token, generation, now));
+        }
+    }
+}
+
+impl Shared {
+    #[inline]
+    fn need(&self, wish: Wish, token: &Token, generation: u64, now: Tick) -> Need {
+        // Rule 3: a refusal is about one generation. If a later one is out, its own age decides.
+        if wish.refused == Some(generation) {
+            return Need::Refused;
+        }
+        match self.policy.freshness(&token.life, now, wish.valid_for) {
+            Freshness::Fresh => Need::None,
+            Freshness::Stale => Need::Advisory,
+            Freshness::Expired { usable } => Need::Mandatory { usable },
+        }
+    }
+
+    /// The token that is there, if it still serves: a refresh that failed is nobody's error while it lives.
+    fn fall_back(&self, wish: Wish, now: Tick) -> Option<Arc<Token>> {
+        let (current, generation, refused) = self.flight.current();
+        let current = current.filter(|_| !refused)?;
+        let usable = match self.need(wish, &current, generation, now) {
+            Need::None | Need::Advisory => true,
+            Need::Mandatory { usable } => usable,
+            Need::Refused => false,
+        };
+        usable.then_some(current)
+    }
+
+    /// Does the leader's work. `None`: the flight was superseded; look again.
+    fn lead(&self, leader: Leader<'_, Token, Error>, wish: Wish) -> Result<Option<Arc<Token>>> {
+        let begin = self.clock.now();
+        let reason = self.reason(leader.previous().map(|token| &**token), wish, begin);
+        self.emit(Event::RefreshStarted { reason });
+        let answer = self.ask(leader.previous().map(|token| &**token), begin);
+        let took = self.clock.now().since(begin);
+        match answer {
+            Ok(mut token) => {
+                if let Some(previous) = leader.previous() {
+                    token.keep_refresh_of(previous);
+                }
+                let life = token.life;
+                let Some(token) = leader.publish(|generation| self.seal(token, life, generation)) else {
+                    self.emit(Event::Superseded);
+                    return Ok(None);
+                };
+                if reason == Reason::Refused {
+                    self.stats.lock().refreshes_after_refusal += 1;
+                }
+                self.emit(Event::Refreshed { token: &token, took });
+                Ok(Some(token))
+            }
+            Err(error) => {
+                let (error, still_ours) = self.settle(leader, error);
+                if !still_ours {
+                    self.emit(Event::Superseded);
+                    return Ok(None);
+                }
+                self.emit(Event::RefreshFailed { error: &error, took });
+                Err(error)
+            }
+        }
+    }
+
+    fn reason(&self, previous: Option<&Token>, wish: Wish, now: Tick) -> Reason {
+        match previous {
+            None => Reason::First,
+            Some(previous) => match self.need(wish, previous, previous.origin.generation, now) {
+                Need::Refused => Reason::Refused,
+                Need::Mandatory { .. } => Reason::Expired,
+                Need::None | Need::Advisory => Reason::Stale,
+            },
+        }
+    }
+
+    /// Asks the source, again after a pause if it is unavailable, within the budget.
+    fn ask(&self, previous: Option<&Token>, begin: Tick) -> Result<Token, SourceError> {
+        let mut attempt = 1;
+        loop {
+            let sent = self.clock.now();
+            let time_left = self.policy.budget.saturating_sub(sent.since(begin));
+            let error = match self.source.fetch(Fetch { previous, time_left }) {
+                Ok(token) => return Ok(self.received(token, sent)),
+                Err(error) => error,
+            };
+            let pause = self.policy.pause(attempt, error.retry_after());
+            let in_budget = self.clock.now().since(begin).saturating_add(pause) < self.policy.budget;
+            if error.outcome() != Outcome::Unavailable || attempt >= self.policy.attempts || !in_budget {
+                return Err(error);
+            }
+            self.emit(Event::AttemptFailed { error: &error, pause });
+            self.clock.sleep(pause);
+            attempt += 1;
+        }
+    }
+
+    /// Works out the life of a token that has just come, and learns what it tells for the next one.
+    fn received(&self, mut token: Token, sent: Tick) -> Token {
+        let arrived = self.clock.now();
+        let wall = self.clock.wall();
+        let mut history = self.history.lock();
+        if let Some(time) = token.server_time() {
+            history.learn_server_time(arrived, time);
+        }
+        token.life = self.policy.life(&token, sent, arrived, &history, wall);
+        history.previous_lifetime = token.life.lifetime.or(history.previous_lifetime);
+        history.failures = 0;
+        history.unknowns = 0;
+        token
+    }
+
+    /// Decides how long a failure stands, and makes it the flight's verdict. False: the flight was superseded.
+    fn settle(&self, leader: Leader<'_, Token, Error>, error: SourceError) -> (Error, bool) {
+        let outcome = error.outcome();
+        let backoff = {
+            let mut history = self.history.lock();
+            history.failures = history.failures.saturating_add(1);
+            history.unknowns = if outcome == Outcome::Unknown { history.unknowns + 1 } else { 0 };
+            match outcome {
+                Outcome::Rejected | Outcome::Misconfigured => None,
+                // The second in a row: a third use of what may be a spent refresh token would be blind.
+                Outcome::Unknown if history.unknowns > 1 => None,
+                _ => Some(self.policy.backoff(history.failures, error.retry_after())),
+            }
+        };
+        let error = error.into_error(backoff);
+        let still_ours = match outcome {
+            // The source's own mistake, in this one call: nothing is known of the server.
+            Outcome::Reentrant => {
+                leader.fail_once(error.clone());
+                true
+            }
+            _ => {
+                let until = backoff.map(|backoff| self.clock.now().after(backoff));
+                leader.fail(error.clone(), until, outcome == Outcome::Rejected)
+            }
+        };
+        (error, still_ours)
+    }
+
+    fn seal(&self, mut token: Token, life: Life, generation: u64) -> Token {
+        token.life = life;
+        token.origin = Origin { session: self.id, generation };
+        token
+    }
+
+    /// Counts, logs, tells: outside every lock but the counters' own.
+    fn emit(&self, event: Event<'_>) {
+        self.stats.lock().count(&event);
+        log::log!(event.level(), "{event}");
+        if let Some(observer) = &self.observer {
+            observer(&event);
+        }
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("token", &self.current()).field("stats", &self.stats()).finish_non_exhaustive()
+    }
+}
+
+/// Settings of a [`Session`].
+#[must_use = "a builder does nothing until build() is called"]
+pub struct SessionBuilder {
+    source: Box<dyn TokenSource>,
+    token: Option<Token>,
+    policy: Policy,
+    clock: Box<dyn Clock>,
+    observer: Option<Observer>,
+}
+
+impl SessionBuilder {
+    /// Starts with this token instead of none: one that was kept from an earlier run, or that came with a login.
+    pub fn token(mut self, token: Token) -> Self {
+        self.token = Some(token);
+        self
+    }
+
+    /// When to refresh, how often to try, how long to wait.
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// Another clock than the system's.
+    pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
+        self.clock = Box::new(clock);
+        self
+    }
+
+    /// Whom to tell what happens. Called on the thread it happens on, with no lock held; it should be quick.
+    pub fn observer(mut self, observer: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
+        self.observer = Some(Box::new(observer));
+        self
+    }
+
+    /// Builds the session. Nothing is sent.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](ErrorKind::InvalidInput) for a policy that makes no sense or a source not fit for use.
+    pub fn build(self) -> Result<Session> {
+        static IDS: AtomicUsize = AtomicUsize::new(1);
+
+        self.policy.check()?;
+        self.source.check()?;
+        let shared = Arc::new(Shared {
+            flight: Flight::new(),
+            policy: self.policy,
+            clock: self.clock,
+            source: self.source,
+            observer: self.observer,
+            history: Mutex::new(History::default()),
+            stats: Mutex::new(Stats::default()),
+            id: IDS.fetch_add(1, Ordering::Relaxed),
+        });
+        // Weak: a clock that outlives the session must not keep it alive.
+        let waiters: Weak<Shared> = Arc::downgrade(&shared);
+        shared.clock.on_change(Arc::new(move || {
+            if let Some(shared) = waiters.upgrade() {
+                shared.flight.poke();
+            }
+        }));
+        let session = Session(shared);
+        if let Some(token) = self.token {
+            session.set(token);
+        }
+        Ok(session)
+    }
+}
+
+impl fmt::Debug for SessionBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let SessionBuilder { token, policy, clock, .. } = self;
+        f.debug_struct("SessionBuilder")
+            .field("token", token)
+            .field("policy", policy)
+            .field("clock", clock)
+            .finish_non_exhaustive()
+    }
+}

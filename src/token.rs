@@ -1,0 +1,310 @@
+//! A bearer token with what belongs to it: its refresh token, its life, its place in the order of tokens.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use zeroize::Zeroizing;
+
+use crate::clock::Tick;
+use crate::jwt::{self, Times};
+use crate::{Error, Result};
+
+/// The scheme that the header value begins with (RFC 6750 §2.1).
+const SCHEME: &str = "Bearer ";
+
+/// No token is planned for longer than this, whatever the server says: a typing mistake must not make one eternal.
+const MAX_LIFETIME: Duration = Duration::from_secs(366 * 24 * 3600);
+
+/// An access token, ready to be sent, and what came with it.
+///
+/// There is no `Display`, its `Debug` shows no secret, and its memory is wiped when the last user lets go of it.
+pub struct Token {
+    /// The value of the `Authorization` header, scheme and all; the token itself is the part after [`SCHEME`].
+    authorization: Secret,
+    #[cfg(feature = "ureq")]
+    header: ureq::http::HeaderValue,
+    refresh: Option<Secret>,
+    scope: Option<String>,
+    expires_in: Option<Duration>,
+    server_time: Option<Duration>,
+    times: Times,
+    pub(crate) life: Life,
+    pub(crate) origin: Origin,
+    /// Has the API taken this token at least once? Then its later refusal is a revocation, not the API's own trouble.
+    accepted: AtomicBool,
+}
+
+/// When a token's windows begin, on the session's clock. `None` means not known: never refreshed for its age.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Life {
+    /// From here on one caller refreshes while the others go on with this token.
+    pub(crate) stale_at: Option<Tick>,
+    /// From here on callers wait for the next one.
+    pub(crate) expired_at: Option<Tick>,
+    /// The end by the server's own word, without any leeway.
+    pub(crate) ends_at: Option<Tick>,
+    /// From the token request to the end.
+    pub(crate) lifetime: Option<Duration>,
+}
+
+/// Which session published a token, and as its how-manieth.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Origin {
+    pub(crate) session: usize,
+    pub(crate) generation: u64,
+}
+
+impl Token {
+    /// A token as an authorization server issues it.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) if it is empty, longer than 64 KiB, or holds anything but what a
+    /// bearer token may hold (RFC 6750 §2.1): so no line break, and no header, can be smuggled in.
+    pub fn new(access_token: impl Into<String>) -> Result<Self> {
+        let access_token = Zeroizing::new(access_token.into());
+        check_bearer(&access_token)?;
+        // A hint about time, nothing more; a token that is no JWT simply gives none.
+        let times = Times::read(&access_token).unwrap_or_default();
+        let authorization = Secret::new([SCHEME, &access_token].concat());
+        Ok(Token {
+            #[cfg(feature = "ureq")]
+            header: authorization.to_header()?,
+            authorization,
+            refresh: None,
+            scope: None,
+            expires_in: None,
+            server_time: None,
+            times,
+            life: Life::default(),
+            origin: Origin::default(),
+            accepted: AtomicBool::new(false),
+        })
+    }
+
+    /// Adds the refresh token (RFC 6749 §1.5). An empty one is none.
+    #[must_use]
+    pub fn with_refresh_token(mut self, refresh_token: impl Into<String>) -> Self {
+        let refresh_token = refresh_token.into();
+        self.refresh = (!refresh_token.is_empty()).then(|| Secret::new(refresh_token));
+        self
+    }
+
+    /// Adds the life as the server gave it (`expires_in`, RFC 6749 §5.1), counted from the moment of the request. Zero
+    /// says nothing and is taken as not given; more than a year is taken as a year.
+    #[must_use]
+    pub fn with_expires_in(mut self, lifetime: Duration) -> Self {
+        self.expires_in = (!lifetime.is_zero()).then(|| lifetime.min(MAX_LIFETIME));
+        self
+    }
+
+    /// Adds the scope that was granted (RFC 6749 §3.3).
+    #[must_use]
+    pub fn with_scope(mut self, scope: impl Into<String>) -> Self {
+        self.scope = Some(scope.into());
+        self
+    }
+
+    /// Adds the server's time when it issued the token, since 1970-01-01 00:00 UTC: its `Date` header (RFC 9110 §6.6.1),
+    /// if it came over TLS or loopback. It makes a JWT's `exp` readable on a device whose own clock is wrong.
+    #[must_use]
+    pub fn with_server_time(mut self, server_time: Duration) -> Self {
+        self.server_time = Some(server_time);
+        self
+    }
+
+    /// The access token itself, for what is not HTTP: a password for MQTT, metadata for gRPC. Do not log it.
+    pub fn secret(&self) -> &str {
+        self.authorization.secret().get(SCHEME.len()..).unwrap_or_default()
+    }
+
+    /// The refresh token, for those who write a [`TokenSource`](crate::TokenSource). Do not log it.
+    pub fn refresh_secret(&self) -> Option<&str> {
+        self.refresh.as_ref().map(Secret::secret)
+    }
+
+    /// The granted scope, if the server named it.
+    pub fn scope(&self) -> Option<&str> {
+        self.scope.as_deref()
+    }
+
+    /// The `exp`, `iat` and `nbf` inside, if the token is a JWT. Unverified.
+    pub fn times(&self) -> Times {
+        self.times
+    }
+
+    /// The number of this token in its session: 1 for the first one published, 0 while it is not published.
+    pub fn generation(&self) -> u64 {
+        self.origin.generation
+    }
+
+    /// The whole life that the session reckons with, once it has published the token; `None` if nothing tells.
+    pub fn lifetime(&self) -> Option<Duration> {
+        self.life.lifetime
+    }
+
+    /// The value of the `Authorization` header: made once, marked sensitive, free to clone.
+    #[cfg(feature = "ureq")]
+    pub fn header(&self) -> &ureq::http::HeaderValue {
+        &self.header
+    }
+
+    pub(crate) fn expires_in(&self) -> Option<Duration> {
+        self.expires_in
+    }
+
+    pub(crate) fn server_time(&self) -> Option<Duration> {
+        self.server_time
+    }
+
+    /// An answer without a refresh token leaves the old one in force (RFC 6749 §6).
+    pub(crate) fn keep_refresh_of(&mut self, previous: &Token) {
+        if self.refresh.is_none() {
+            self.refresh.clone_from(&previous.refresh);
+        }
+    }
+
+    pub(crate) fn mark_accepted(&self) {
+        // Looked at first: a store by every thread on every call would have the cache line travel between the cores.
+        if !self.accepted.load(Ordering::Relaxed) {
+            self.accepted.store(true, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn was_accepted(&self) -> bool {
+        self.accepted.load(Ordering::Relaxed)
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Token")
+            .field("generation", &self.origin.generation)
+            .field("refresh", &self.refresh)
+            .field("scope", &self.scope)
+            .field("lifetime", &self.life.lifetime)
+            .finish_non_exhaustive()
+    }
+}
+
+/// `b64token` of RFC 6750 §2.1: `1*(ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/") *"="`.
+fn check_bearer(token: &str) -> Result<()> {
+    if token.is_empty() {
+        return Err(Error::invalid("the access token is empty"));
+    }
+    if token.len() > jwt::MAX_LENGTH {
+        let (length, limit) = (token.len(), jwt::MAX_LENGTH);
+        return Err(Error::invalid(format!("the access token is {length} bytes long; a header takes {limit} at most")));
+    }
+    let body = token.trim_end_matches('=');
+    let stray = body.bytes().position(|byte| !(byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte)));
+    match stray {
+        None if !body.is_empty() => Ok(()),
+        // The place, never the text.
+        _ => Err(Error::invalid(format!(
+            "the access token holds something at byte {} that no bearer token may hold (RFC 6750 section 2.1): \
+             pass the bare token, without scheme, blanks or line breaks",
+            stray.unwrap_or(0)
+        ))),
+    }
+}
+
+/// Text that is wiped when its last owner lets go, and never shown.
+#[derive(Clone)]
+pub(crate) struct Secret(Arc<Zeroizing<String>>);
+
+impl Secret {
+    pub(crate) fn new(text: String) -> Self {
+        Secret(Arc::new(Zeroizing::new(text)))
+    }
+
+    pub(crate) fn secret(&self) -> &str {
+        &self.0
+    }
+
+    /// The same memory as a header value: nothing is copied, and it is wiped when the last request has let go.
+    #[cfg(feature = "ureq")]
+    fn to_header(&self) -> Result<ureq::http::HeaderValue> {
+        struct Owner(Secret);
+
+        impl AsRef<[u8]> for Owner {
+            fn as_ref(&self) -> &[u8] {
+                self.0.secret().as_bytes()
+            }
+        }
+
+        let bytes = bytes::Bytes::from_owner(Owner(self.clone()));
+        let mut header = ureq::http::HeaderValue::from_maybe_shared(bytes)
+            .map_err(|_| Error::invalid("the access token does not fit into a header"))?;
+        // Debug of requests and of header maps says "Sensitive" from now on.
+        header.set_sensitive(true);
+        Ok(header)
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ErrorKind;
+
+    #[test]
+    fn what_a_bearer_token_may_hold() {
+        for good in ["a", "AZaz09-._~+/", "abc==", "e30.e30.c2ln"] {
+            assert_eq!(Token::new(good).unwrap().secret(), good);
+        }
+        for bad in ["", "=", "==", "a b", "a\r\nX-Evil: 1", "a\n", "Bearer a", "ä", "a=b", "\"a\"", "a\0"] {
+            let error = Token::new(bad).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput, "{bad:?}");
+            assert!(bad.len() < 3 || !error.to_string().contains(bad), "{error}");
+        }
+        assert!(Token::new("a".repeat(10 << 20)).unwrap_err().to_string().contains("10485760 bytes"));
+    }
+
+    #[test]
+    fn an_empty_refresh_token_is_none() {
+        assert_eq!(Token::new("a").unwrap().with_refresh_token("").refresh_secret(), None);
+    }
+
+    #[test]
+    fn lifetimes_that_say_nothing_or_too_much() {
+        let lifetime = |given| Token::new("a").unwrap().with_expires_in(given).expires_in();
+        assert_eq!(lifetime(Duration::ZERO), None);
+        assert_eq!(lifetime(Duration::MAX), Some(MAX_LIFETIME));
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let token = Token::new("access-secret").unwrap().with_refresh_token("refresh-secret");
+        let debug = format!("{token:?} {:#?}", token.clone_header());
+        assert!(!debug.contains("secret"), "{debug}");
+    }
+
+    impl Token {
+        #[cfg(feature = "ureq")]
+        fn clone_header(&self) -> impl fmt::Debug {
+            self.header.clone()
+        }
+
+        #[cfg(not(feature = "ureq"))]
+        fn clone_header(&self) -> impl fmt::Debug {
+            self.authorization.clone()
+        }
+    }
+
+    #[cfg(feature = "ureq")]
+    #[test]
+    fn the_header_is_made_once_and_shared() {
+        let token = Token::new("abc").unwrap();
+        assert_eq!(token.header(), "Bearer abc");
+        assert_eq!(token.header().as_bytes().as_ptr(), token.authorization.secret().as_bytes().as_ptr());
+        assert!(token.header().is_sensitive());
+    }
+}
