@@ -205,17 +205,29 @@ mod tests {
     #[test]
     fn lists_of_challenges_in_one_line() {
         assert_eq!(shown("Bearer"), "Bearer[]()");
-        assert_eq!(shown("Basic realm=\"a, \\\"b\\\"\", Bearer x=1, y = \"2\""), "Basic[](realm=a, \"b\") Bearer[](x=1;y=2)");
-        assert_eq!(shown("Negotiate abc==, Bearer error=invalid_token"), "Negotiate[abc==]() Bearer[](error=invalid_token)");
+        assert_eq!(
+            shown("Basic realm=\"a, \\\"b\\\"\", Bearer x=1, y = \"2\""),
+            "Basic[](realm=a, \"b\") Bearer[](x=1;y=2)"
+        );
+        assert_eq!(
+            shown("Negotiate abc==, Bearer error=invalid_token"),
+            "Negotiate[abc==]() Bearer[](error=invalid_token)"
+        );
         assert_eq!(shown("Negotiate, , NTLM"), "Negotiate[]() NTLM[]()");
-        assert_eq!(shown("Newauth realm=\"apps\", type=1, title=\"x\", Basic realm=\"simple\"").matches('[').count(), 2);
+        assert_eq!(
+            shown("Newauth realm=\"apps\", type=1, title=\"x\", Basic realm=\"simple\"").matches('[').count(),
+            2
+        );
     }
 
     #[test]
     fn what_cannot_be_read_is_skipped() {
         assert_eq!(shown(""), "");
         assert_eq!(shown("=x, \"a, b\", Bearer a=\"open"), "Bearer[](a=open)");
-        assert_eq!(shown("Bearer realm=\"x\" trailing rubbish, Basic y=1"), "Bearer[](realm=x) trailing[rubbish]() Basic[](y=1)");
+        assert_eq!(
+            shown("Bearer realm=\"x\" trailing rubbish, Basic y=1"),
+            "Bearer[](realm=x) trailing[rubbish]() Basic[](y=1)"
+        );
         assert_eq!(shown("Bearer a=\"\\"), "Bearer[](a=)");
         assert_eq!(shown("Bearer url=https://a/b?c=d"), "Bearer[](url=https://a/b?c=d)");
         assert_eq!(shown("ü, Bearer a=\"ü\""), "Bearer[](a=ü)");

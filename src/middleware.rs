@@ -1,0 +1,286 @@
+//! What happens to a call on its way: the token goes in, a 401 comes back, the call goes out again.
+
+use std::sync::{Arc, Weak};
+
+use ureq::http::header::{AUTHORIZATION, CONTENT_LENGTH, COOKIE, EXPECT, TRANSFER_ENCODING, WWW_AUTHENTICATE};
+use ureq::http::request::Parts;
+use ureq::http::{Extensions, HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
+use ureq::middleware::{Middleware, MiddlewareNext};
+use ureq::{Agent, Body, ResponseExt as _, SendBody};
+
+use crate::body::{self, Sent};
+use crate::challenge;
+use crate::events::Event;
+use crate::origin::Origin;
+use crate::redirect;
+use crate::{Error, ErrorKind, Session, Token};
+
+/// A request's extension: how many redirects the client follows for this request, instead of its own setting. With 0
+/// the caller gets the redirect itself.
+///
+/// ```no_run
+/// # fn show(client: ureq_auth::Client) -> Result<(), ureq::Error> {
+/// let answer = client.get("https://api.example.com/moved").extension(ureq_auth::MaxRedirects(0)).call()?;
+/// assert_eq!(answer.status(), 301);
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MaxRedirects(pub u32);
+
+/// An answer's extension: this 401 was the token's fault and the token is fresh now, but the request's body could not be
+/// sent a second time. Send the request again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct NotReplayed;
+
+/// Marks a request that this middleware has sent itself: it passes such a one on untouched, and the same agent, with its
+/// pool, its settings and its other middlewares, serves the second attempt as it served the first.
+#[derive(Clone, Copy)]
+struct OwnAttempt;
+
+pub(crate) struct Bearer {
+    pub(crate) session: Session,
+    pub(crate) origins: Vec<Origin>,
+    pub(crate) replay_limit: usize,
+    pub(crate) max_redirects: u32,
+    /// Weak, for the agent owns this middleware. Where it is gone, answers come back as they are.
+    pub(crate) agent: Weak<dyn AsRef<Agent> + Send + Sync>,
+}
+
+impl Middleware for Bearer {
+    fn handle(&self, request: Request<SendBody<'_>>, next: MiddlewareNext<'_>) -> Result<Response<Body>, ureq::Error> {
+        if request.extensions().get::<OwnAttempt>().is_some() {
+            return next.handle(request);
+        }
+        let (mut parts, body) = request.into_parts();
+        let token = if self.is_ours(&parts) { Some(self.session.token()?) } else { None };
+        let head = Head::of(&parts);
+        if let Some(token) = &token {
+            parts.headers.insert(AUTHORIZATION, token.header().clone());
+        }
+        let (result, sent) = body::send(parts, body, next, self.replay_limit);
+        match (&result, &token) {
+            // The way of nearly every call.
+            (Ok(answer), _) if answer.status().is_success() => {
+                if let Some(token) = &token {
+                    self.session.accepted(token);
+                }
+                result
+            }
+            (Ok(_) | Err(ureq::Error::StatusCode(401)), _) => {
+                self.go_on(Call { head, sent, token, replayed: false }, result)
+            }
+            (Err(_), _) => result,
+        }
+    }
+}
+
+impl Bearer {
+    /// Does the token belong into this request? Only for its origins, and where the caller has not brought a header.
+    fn is_ours(&self, parts: &Parts) -> bool {
+        self.is_allowed(&parts.uri) && !parts.headers.contains_key(AUTHORIZATION)
+    }
+
+    fn is_allowed(&self, uri: &Uri) -> bool {
+        self.origins.iter().any(|origin| origin.matches(uri))
+    }
+
+    /// Follows redirects, and sends a refused request again, until there is an answer for the caller.
+    #[cold]
+    fn go_on(
+        &self,
+        mut call: Call<'_>,
+        mut result: Result<Response<Body>, ureq::Error>,
+    ) -> Result<Response<Body>, ureq::Error> {
+        let mut redirects = 0;
+        loop {
+            // Held for one step only: a client that was dropped meanwhile is gone when this call is over.
+            let agent = self.agent.upgrade();
+            let agent = agent.as_deref().map(|owner| owner.as_ref());
+            let refused = match (&call.token, &result) {
+                (Some(token), _) if !call.replayed && call.is_refused(&result) => Some(Arc::clone(token)),
+                (Some(token), Ok(answer)) if answer.status().is_success() => {
+                    self.session.accepted(token);
+                    None
+                }
+                _ => None,
+            };
+            result = match (refused, result) {
+                (Some(token), result) => match self.replay(&mut call, &token, agent, result)? {
+                    Step::Sent(result) => result,
+                    Step::Over(result) => return result,
+                },
+                (None, Ok(answer)) => match self.follow(&mut call, agent, answer, &mut redirects)? {
+                    Step::Sent(result) => result,
+                    Step::Over(result) => return result,
+                },
+                (None, Err(error)) => return Err(error),
+            };
+        }
+    }
+
+    /// The token was refused: gets the next one and sends the request again with it.
+    fn replay(
+        &self,
+        call: &mut Call<'_>,
+        refused: &Token,
+        agent: Option<&Agent>,
+        result: Result<Response<Body>, ureq::Error>,
+    ) -> Result<Step, ureq::Error> {
+        // Before the wait for the flight: a crowd of waiting threads would otherwise hold a connection each.
+        let result = result.map(body::put_aside);
+        let token = match self.session.rejected(refused) {
+            Ok(token) => token,
+            // The API's own trouble: what it says is the answer.
+            Err(error) if error.kind() == ErrorKind::RefusedTooOften => return Ok(Step::Over(result)),
+            Err(error) => return Err(error.into()),
+        };
+        let Some(agent) = agent.filter(|_| call.sent.can_be_sent_again()) else {
+            self.session.emit(Event::NotReplayed);
+            return Ok(Step::Over(result.map_or_else(|_| Err(not_replayed().into()), |answer| Ok(mark(answer)))));
+        };
+        // Its connection is free for the second attempt.
+        drop(result);
+        self.session.emit(Event::Replayed { generation: token.generation() });
+        call.replayed = true;
+        let request = call.head.to_request(Some(&token));
+        call.token = Some(token);
+        Ok(Step::Sent(call.sent.send_again(agent, request)))
+    }
+
+    /// Follows a redirect, with the token as long as every address so far was one of its origins.
+    fn follow(
+        &self,
+        call: &mut Call<'_>,
+        agent: Option<&Agent>,
+        answer: Response<Body>,
+        redirects: &mut u32,
+    ) -> Result<Step, ureq::Error> {
+        let limit = call.head.max_redirects().unwrap_or(self.max_redirects);
+        let Some(agent) = agent.filter(|_| limit > 0 && !call.was_redirected(&answer)) else {
+            return Ok(Step::Over(Ok(answer)));
+        };
+        let Some(hop) = redirect::follow(&call.head.method, &call.head.uri, answer.status(), answer.headers())? else {
+            return Ok(Step::Over(Ok(answer)));
+        };
+        if *redirects == limit {
+            return if agent.config().max_redirects_will_error() {
+                Err(ureq::Error::TooManyRedirects)
+            } else {
+                Ok(Step::Over(Ok(answer)))
+            };
+        }
+        *redirects += 1;
+        drop(body::put_aside(answer));
+        call.head.redirect(hop);
+        call.sent = Sent::Nothing;
+        // Once it has led away, a redirect back is another site's wish, and does not get our token.
+        call.token = match call.token.take() {
+            Some(_) if self.is_allowed(&call.head.uri) => Some(self.session.token()?),
+            _ => None,
+        };
+        let request = call.head.to_request(call.token.as_deref());
+        Ok(Step::Sent(call.sent.send_again(agent, request)))
+    }
+}
+
+enum Step {
+    /// The request went out again, and this came back.
+    Sent(Result<Response<Body>, ureq::Error>),
+    /// This is for the caller.
+    Over(Result<Response<Body>, ureq::Error>),
+}
+
+/// A call under way: what it takes to send it again.
+struct Call<'a> {
+    head: Head,
+    sent: Sent<'a>,
+    token: Option<Arc<Token>>,
+    replayed: bool,
+}
+
+impl Call<'_> {
+    /// Is this a 401 that our token is guilty of?
+    fn is_refused(&self, result: &Result<Response<Body>, ureq::Error>) -> bool {
+        match result {
+            Ok(answer) => {
+                answer.status() == StatusCode::UNAUTHORIZED
+                    && !self.was_redirected(answer)
+                    && challenge::blames_token(
+                        answer.headers().get_all(WWW_AUTHENTICATE).iter().map(|value| value.as_bytes()),
+                    )
+            }
+            // Headers and address are gone: it is taken for what it most likely is. The loop breaker bounds the damage.
+            Err(error) => matches!(error, ureq::Error::StatusCode(401)),
+        }
+    }
+
+    /// Has ureq followed a redirect by itself, as it does where its own `max_redirects` is set? Its hops carry no token.
+    fn was_redirected(&self, answer: &Response<Body>) -> bool {
+        // An answer that another middleware made has no address, and asking for it would panic.
+        !answer.extensions().is_empty() && *answer.get_uri() != self.head.uri
+    }
+}
+
+/// A request without its body and without our header.
+struct Head {
+    method: Method,
+    uri: Uri,
+    version: Version,
+    headers: HeaderMap,
+    extensions: Option<Extensions>,
+}
+
+impl Head {
+    fn of(parts: &Parts) -> Self {
+        Head {
+            method: parts.method.clone(),
+            uri: parts.uri.clone(),
+            version: parts.version,
+            headers: parts.headers.clone(),
+            // One is ureq's own, put in anew with each run. Only more than that is worth a copy.
+            extensions: (parts.extensions.len() > 1).then(|| parts.extensions.clone()),
+        }
+    }
+
+    fn max_redirects(&self) -> Option<u32> {
+        self.extensions.as_ref()?.get().map(|MaxRedirects(limit)| *limit)
+    }
+
+    fn to_request(&self, token: Option<&Token>) -> Request<()> {
+        let mut request = Request::new(());
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = self.uri.clone();
+        *request.version_mut() = self.version;
+        *request.headers_mut() = self.headers.clone();
+        *request.extensions_mut() = self.extensions.clone().unwrap_or_default();
+        request.extensions_mut().insert(OwnAttempt);
+        if let Some(token) = token {
+            request.headers_mut().insert(AUTHORIZATION, token.header().clone());
+        }
+        request
+    }
+
+    /// Becomes the request that a redirect asks for: what speaks of a body, and the caller's own credentials, stay behind.
+    fn redirect(&mut self, hop: redirect::Hop) {
+        self.method = hop.method;
+        self.uri = hop.uri;
+        for name in [AUTHORIZATION, COOKIE, CONTENT_LENGTH, TRANSFER_ENCODING, EXPECT] {
+            self.headers.remove(name);
+        }
+    }
+}
+
+fn mark(mut answer: Response<Body>) -> Response<Body> {
+    answer.extensions_mut().insert(NotReplayed);
+    answer
+}
+
+#[cold]
+fn not_replayed() -> Error {
+    Error::new(
+        ErrorKind::NotReplayed,
+        "the API refused the token (401), which is refreshed now, but the request's body has been read and could not be \
+         sent again: send the request once more",
+    )
+}
