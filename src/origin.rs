@@ -15,6 +15,8 @@ pub(crate) struct Origin {
     /// In lower case; an IPv6 address has its brackets.
     host: String,
     port: u16,
+    /// Host and port as nearly every address writes them: without the default port.
+    authority: String,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -42,12 +44,19 @@ impl Origin {
     /// The origin of an absolute address; `None` if it has none that could be compared, or another scheme than http(s).
     pub(crate) fn of(uri: &Uri) -> Option<Self> {
         let (scheme, host, port) = parts(uri)?;
-        Some(Origin { scheme, host: host.to_ascii_lowercase(), port })
+        let host = host.to_ascii_lowercase();
+        let authority = if port == scheme.default_port() { host.clone() } else { format!("{host}:{port}") };
+        Some(Origin { scheme, host, port, authority })
     }
 
     /// Is that address of this origin? Nothing is allocated: it is asked on every call.
     #[inline]
     pub(crate) fn matches(&self, uri: &Uri) -> bool {
+        // Taking an address apart costs more than all else that the client does to a call; comparing it whole does not.
+        let same = uri.authority().is_some_and(|authority| authority.as_str() == self.authority);
+        if same && uri.scheme() == Some(&self.scheme.as_http()) {
+            return true;
+        }
         parts(uri).is_some_and(|(scheme, host, port)| {
             scheme == self.scheme && port == self.port && host.eq_ignore_ascii_case(&self.host)
         })
@@ -92,8 +101,7 @@ impl fmt::Display for Origin {
             Scheme::Http => "http",
             Scheme::Https => "https",
         };
-        write!(f, "{scheme}://{}", self.host)?;
-        if self.port == self.scheme.default_port() { Ok(()) } else { write!(f, ":{}", self.port) }
+        write!(f, "{scheme}://{}", self.authority)
     }
 }
 
@@ -112,6 +120,13 @@ impl Scheme {
             Some(Scheme::Http)
         } else {
             None
+        }
+    }
+
+    fn as_http(self) -> ureq::http::uri::Scheme {
+        match self {
+            Scheme::Http => ureq::http::uri::Scheme::HTTP,
+            Scheme::Https => ureq::http::uri::Scheme::HTTPS,
         }
     }
 
