@@ -21,7 +21,7 @@ fn main() -> Result<(), ureq_auth::Error> {
         .observer(|event: &Event<'_>| println!("  session: {event}"))
         .build()?;
 
-    for minute in [0, 5, 11] {
+    for minute in [0, 6, 12] {
         println!("minute {minute}");
         connect(session.token()?.secret());
         clock.advance(Duration::from_secs(6 * 60));

@@ -1,6 +1,83 @@
-//! Keeps bearer tokens fresh in blocking Rust.
+//! Keeps bearer tokens fresh in blocking Rust: the first thread that meets an expired or refused token refreshes it, once;
+//! the others wait, and then every call goes on with the new one.
+//!
+//! ```no_run
+//! # #[cfg(feature = "json")]
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let refresh_token = "";
+//! use ureq_auth::{Client, Session, oauth2::RefreshToken};
+//!
+//! let session = Session::new(RefreshToken::new("https://id.example.com/token", "my-client", refresh_token))?;
+//! let client = Client::new(session, "https://api.example.com")?; // the token goes there and nowhere else
+//! let me: serde_json::Value = client.get("https://api.example.com/me").call()?.body_mut().read_json()?;
+//! # Ok(()) }
+//! # #[cfg(not(feature = "json"))]
+//! # fn main() {}
+//! ```
+//!
+//! # What is there
+//!
+//! | item | what it is |
+//! |---|---|
+//! | `Client` | a `ureq::Agent` whose every call carries the token; its calls return ureq's own request builders |
+//! | [`Session`] | one token shared by all threads, and when and how it is refreshed; works without any HTTP client |
+//! | `oauth2` | token sources for OAuth 2.0: `RefreshToken`, `ClientCredentials` |
+//! | [`TokenSource`] | where a new token comes from; any closure will do |
+//! | [`Policy`] | when to refresh, how often to try, how long to wait |
+//! | [`Error`], [`ErrorKind`] | what went wrong, and what to do now |
+//! | [`Event`], [`Stats`] | what happens inside, for an observer, and counted |
+//! | [`Clock`] | the time; [`ManualClock`] for tests |
+//! | [`challenge`], [`jwt`] | the two parsers, for whoever needs them |
+//! | `init`, `client` | one client for the whole process |
+//!
+//! # What happens when
+//!
+//! A token is *stale* in the last fifth of its life: one caller refreshes it, inline, and nobody waits. It is *expired* a
+//! little before its end: callers wait for the one refresh under way. A 401 that is the token's fault does the same, and
+//! the refused request is sent again, once. No thread runs in the background.
+//!
+//! If a refresh fails, it matters how. *Rejected*: the session has ended, every caller is told at once, and nothing more
+//! is sent until [`Session::set`]. *Unavailable*: the flight tries again, then pauses, longer each time; as long as the
+//! old token lives, nobody sees an error. *Unknown*, when the request went out and no answer came: a refresh token that
+//! rotates may be spent, so there is one more try after a pause, and an error kind that says so.
+//!
+//! All who wait for one refresh share its one verdict, and each has a deadline of its own.
+//!
+//! # What it does not do
+//!
+//! - It does not log a user in by a browser, and does not verify tokens: that is the API's part.
+//! - It has no async API. A source that itself needs a runtime can block on it.
+//! - It keeps no token on disk.
+//!
+//! # Logging
+//!
+//! Through the [`log`] facade, as ureq: refreshes, waits and replays at debug, failures at warn. No line at any level holds
+//! a token or a secret. ureq itself writes what goes over the wire at *trace*, tokens included: leave `ureq` and
+//! `ureq_proto` above that.
+//!
+//! # Features
+//!
+//! A feature adds API and changes nothing that is there. Default are `rustls`, `gzip` and `json`. Every one but the
+//! last line is ureq's own under its own name, and switches `ureq` on.
+//!
+//! | feature | what it adds |
+//! |---|---|
+//! | `rustls` (default), `rustls-no-provider`, `native-tls`, `platform-verifier` | TLS; without one of them only plain http to loopback is of use |
+//! | `gzip` (default), `brotli`, `charset` | decoding of answers |
+//! | `json` (default) | `send_json`, `read_json` |
+//! | `multipart`, `cookies`, `socks-proxy` | as in ureq |
+//! | `ureq` | the client and `oauth2`, without any of the above |
+//!
+//! With `default-features = false` and no feature at all there is a session on a source of your own, and no HTTP.
+//!
+//! # Versions
+//!
+//! Needs rustc 1.85, as ureq does. A newer one is asked for in a minor release, never in a patch. `ureq`'s types are part
+//! of this API, so a new major version of ureq is one here.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
+#![warn(unreachable_pub)]
+
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
 
 #[cfg(feature = "ureq")]
