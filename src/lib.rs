@@ -8,6 +8,9 @@ mod error;
 mod events;
 mod flight;
 pub mod jwt;
+#[cfg(feature = "ureq")]
+#[allow(dead_code, reason = "the client needs what the grants do not")]
+mod origin;
 mod policy;
 mod session;
 mod source;
