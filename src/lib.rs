@@ -9,6 +9,8 @@ mod events;
 mod flight;
 pub mod jwt;
 #[cfg(feature = "ureq")]
+pub mod oauth2;
+#[cfg(feature = "ureq")]
 #[allow(dead_code, reason = "the client needs what the grants do not")]
 mod origin;
 mod policy;
