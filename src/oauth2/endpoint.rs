@@ -328,5 +328,4 @@ fn to_header(text: Zeroizing<String>) -> Result<HeaderValue, SourceError> {
 }
 
 #[cfg(test)]
-#[path = "endpoint_tests.rs"]
 mod tests;
