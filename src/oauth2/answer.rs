@@ -74,7 +74,7 @@ impl Answer<'_> {
         serde_json::from_slice(body).map_err(|_| {
             let essence = self.content_type.and_then(|value| value.split(';').next()).unwrap_or_default();
             let content_type = self.clean(essence, MAX_CODE).unwrap_or_else(|| "no content type".to_owned());
-            format!("with something that is not a JSON object ({content_type}): is it the token endpoint's address?")
+            format!("with something that is not a JSON object ({content_type})")
         })
     }
 
@@ -122,7 +122,11 @@ impl Answer<'_> {
     /// Anything that is neither a token nor an error code.
     fn failure(&self, what: &str) -> SourceError {
         let outcome = if self.is_success() { Outcome::Unknown } else { of_status(self.status) };
-        self.error(outcome, format!("the token endpoint answered {} {what}", self.status))
+        let hint = match self.status {
+            200..300 | 404 | 405 | 410 => ": is this the token endpoint's address?",
+            _ => "",
+        };
+        self.error(outcome, format!("the token endpoint answered {} {what}{hint}", self.status))
     }
 
     fn error(&self, outcome: Outcome, message: String) -> SourceError {
