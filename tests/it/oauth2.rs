@@ -135,6 +135,19 @@ fn rotation_is_kept_and_a_replaced_refresh_token_never_sent_again() {
 }
 
 #[test]
+fn a_refresh_token_is_out_of_date_as_soon_as_its_answer_is_read() {
+    let mut server = Server::new();
+    let mock = post(&mut server).with_body(r#"{"access_token":"a1","refresh_token":"second"}"#).expect(1).create();
+    let session = session(refresh(&server));
+    session.token().unwrap();
+    session.set(Token::new("a2").unwrap());
+    let bare = session.token().unwrap();
+    session.accepted(&bare);
+    assert_eq!(session.rejected(&bare).unwrap_err().kind(), ErrorKind::Rejected);
+    mock.assert();
+}
+
+#[test]
 fn a_kept_tokens_refresh_token_comes_before_the_first_one() {
     let mut server = Server::new();
     let mock = post(&mut server)
