@@ -23,13 +23,18 @@ fn main() -> Result<(), Failure> {
     })?;
 
     // A plain agent: the source must not call through the client that waits for it. And with a time-out, for all wait.
-    let agent: ureq::Agent =
-        ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(10))).max_idle_connections(0).build().into();
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .timeout_global(Some(Duration::from_secs(10)))
+        .max_idle_connections(0)
+        .build()
+        .into();
     let renew = format!("{server}/login/renew");
     let source = move |_previous: Option<&Token>| -> Result<Token, SourceError> {
         // `?` sorts out what a failure means: nothing sent, refused, or an answer lost on the way.
         let answer: Value = agent.post(&renew).send_json(json!({ "key": "device-7" }))?.body_mut().read_json()?;
-        let (Some(jwt), Some(millis)) = (answer["jwt"].as_str(), answer["validMs"].as_u64()) else {
+        let (Some(jwt), Some(millis)) =
+            (answer.get("jwt").and_then(Value::as_str), answer.get("validMs").and_then(Value::as_u64))
+        else {
             return Err(SourceError::unknown("the answer has no jwt or no validMs"));
         };
         Ok(Token::new(jwt)?.with_expires_in(Duration::from_millis(millis)))

@@ -38,7 +38,7 @@ fn main() -> Result<(), Failure> {
 mod weather {
     use super::Failure;
 
-    pub fn at(url: &str) -> Result<String, Failure> {
+    pub(crate) fn at(url: &str) -> Result<String, Failure> {
         Ok(ureq_auth::client()?.get(url).call()?.body_mut().read_to_string()?)
     }
 }

@@ -77,7 +77,6 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 #![warn(unreachable_pub)]
-
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
 
 #[cfg(feature = "ureq")]
@@ -92,6 +91,8 @@ mod flight;
 pub mod jwt;
 #[cfg(feature = "ureq")]
 mod middleware;
+#[cfg(feature = "ureq")]
+pub mod oauth2;
 #[cfg(feature = "ureq")]
 mod origin;
 mod policy;

@@ -124,6 +124,15 @@ impl SourceError {
         self
     }
 
+    /// Where a repeat can do no harm, what is not known is merely not there yet.
+    #[cfg(feature = "ureq")]
+    pub(crate) fn repeatable(mut self) -> Self {
+        if self.outcome == Outcome::Unknown {
+            self.outcome = Outcome::Unavailable;
+        }
+        self
+    }
+
     fn new(outcome: Outcome, message: impl Into<String>) -> Self {
         SourceError { outcome, message: message.into(), code: None, retry_after: None, cause: None }
     }

@@ -5,7 +5,7 @@ use std::net::{TcpListener, TcpStream};
 
 /// Answers every request with what `answer` makes of its path, its `Authorization` and its body: a status and a JSON text.
 /// Returns the address to send requests to.
-pub fn serve<F>(answer: F) -> Result<String>
+pub(crate) fn serve<F>(answer: F) -> Result<String>
 where
     F: Fn(&str, &str, &str) -> (u16, String) + Copy + Send + 'static,
 {
@@ -31,7 +31,9 @@ fn talk(mut stream: TcpStream, answer: impl Fn(&str, &str, &str) -> (u16, String
             let mut line = String::new();
             reader.read_line(&mut line)?;
             match line.split_once(':') {
-                Some((name, value)) if name.eq_ignore_ascii_case("authorization") => authorization = value.trim().into(),
+                Some((name, value)) if name.eq_ignore_ascii_case("authorization") => {
+                    authorization = value.trim().into()
+                }
                 Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
                     length = value.trim().parse().unwrap_or(0);
                 }

@@ -1,0 +1,227 @@
+//! Reads the token endpoint's answer (RFC 6749 §5): pure, so that it can be fuzzed.
+//!
+//! | status | body | outcome |
+//! | --- | --- | --- |
+//! | 3xx | any | misconfigured: redirects are not followed |
+//! | any other | an `error` code listed in [`of_code`] | what the code says, whatever the status |
+//! | 2xx | a good token | the token |
+//! | 2xx | another `error` code | rejected |
+//! | 2xx | anything else | unknown: the refresh token may be spent |
+//! | 400, 403 | anything else | rejected |
+//! | 401 | anything else | misconfigured: this client was refused |
+//! | 408, 425, 429, 5xx | anything else | unavailable, with the answer's `Retry-After` |
+//! | other 4xx | anything else | misconfigured: most likely the wrong address |
+
+use std::mem;
+use std::time::{Duration, UNIX_EPOCH};
+
+use super::fields::Fields;
+use crate::source::Outcome;
+use crate::{SourceError, Token};
+
+/// The longest body that is read. A longer success is unknown, a longer error is judged by its status alone.
+pub(crate) const MAX_BODY: usize = 64 * 1024;
+
+/// The longest `error` code and `error_description` that are passed on.
+const MAX_CODE: usize = 64;
+const MAX_DESCRIPTION: usize = 200;
+
+/// What an answer is judged by.
+#[derive(Clone, Copy)]
+pub(crate) struct Answer<'a> {
+    pub(crate) status: u16,
+    pub(crate) content_type: Option<&'a str>,
+    pub(crate) retry_after: Option<&'a str>,
+    pub(crate) date: Option<&'a str>,
+    /// Did it come over TLS or loopback, so that its `Date` is the server's own?
+    pub(crate) is_private: bool,
+    /// Longer than [`MAX_BODY`], by a byte at least, if it was cut.
+    pub(crate) body: &'a [u8],
+    /// What was sent and must not come back in an error text: servers echo.
+    pub(crate) secrets: &'a [&'a str],
+}
+
+impl Answer<'_> {
+    /// The token, or what the answer says instead.
+    pub(crate) fn read(&self) -> Result<Token, SourceError> {
+        if (300..400).contains(&self.status) {
+            return Err(SourceError::misconfigured(format!(
+                "the token endpoint answered {}: redirects are not followed, give the final address",
+                self.status
+            )));
+        }
+        match self.fields() {
+            Ok(fields) => match fields.error.as_deref().and_then(|code| self.clean(code, MAX_CODE)) {
+                Some(code) => Err(self.refusal(code, fields.error_description.as_deref())),
+                None if self.is_success() => self.token(fields),
+                None => Err(self.failure("with JSON that has no error code")),
+            },
+            Err(what) => Err(self.failure(&what)),
+        }
+    }
+
+    /// The body's members, or what stands in their place.
+    fn fields(&self) -> Result<Fields, String> {
+        if self.body.len() > MAX_BODY {
+            return Err(format!("with more than {MAX_BODY} bytes"));
+        }
+        if self.body.trim_ascii().is_empty() {
+            return Err("with an empty body".to_owned());
+        }
+        // Some servers put a byte order mark in front; RFC 8259 §8.1 lets us ignore it.
+        let body = self.body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(self.body);
+        // serde's own error may quote what it stumbled over, and that may be a token.
+        serde_json::from_slice(body).map_err(|_| {
+            let essence = self.content_type.and_then(|value| value.split(';').next()).unwrap_or_default();
+            let content_type = self.clean(essence, MAX_CODE).unwrap_or_else(|| "no content type".to_owned());
+            format!("with something that is not a JSON object ({content_type})")
+        })
+    }
+
+    fn token(&self, mut fields: Fields) -> Result<Token, SourceError> {
+        // RFC 6749 §5.1 asks for a type, compared without case; servers that leave it out mean Bearer.
+        let token_type = fields.token_type.as_deref().filter(|token_type| !token_type.is_empty()).unwrap_or("bearer");
+        if !token_type.eq_ignore_ascii_case("bearer") {
+            let token_type = self.clean(token_type, MAX_CODE).unwrap_or_default();
+            return Err(SourceError::misconfigured(format!(
+                "the token endpoint issued a token of type {token_type:?}, which cannot be sent as a Bearer token"
+            )));
+        }
+        let Some(access_token) = &mut fields.access_token else {
+            return Err(self.failure("with JSON that has no access_token"));
+        };
+        // Moved, not copied: what is left behind in the wiped field is empty.
+        let mut token = Token::new(mem::take(&mut **access_token))?;
+        if let Some(refresh_token) = &mut fields.refresh_token {
+            token = token.with_refresh_token(mem::take(&mut **refresh_token));
+        }
+        if let Some(lifetime) = fields.expires_in {
+            token = token.with_expires_in(lifetime);
+        }
+        if let Some(scope) = fields.scope.take() {
+            token = token.with_scope(scope);
+        }
+        if let Some(time) = self.date.filter(|_| self.is_private).and_then(since_1970) {
+            token = token.with_server_time(time);
+        }
+        Ok(token)
+    }
+
+    /// An error with a code (RFC 6749 §5.2).
+    fn refusal(&self, code: String, description: Option<&str>) -> SourceError {
+        let outcome = of_code(&code).unwrap_or_else(|| match self.status {
+            // Some servers send their errors with 200; the code says that no token was issued.
+            200..300 => Outcome::Rejected,
+            status => of_status(status),
+        });
+        let description = description.and_then(|text| self.clean(text, MAX_DESCRIPTION));
+        let description = description.map(|text| format!(": {text}")).unwrap_or_default();
+        self.error(outcome, format!("the token endpoint answered {} {code}{description}", self.status)).with_code(code)
+    }
+
+    /// Anything that is neither a token nor an error code.
+    fn failure(&self, what: &str) -> SourceError {
+        let outcome = if self.is_success() { Outcome::Unknown } else { of_status(self.status) };
+        let hint = match self.status {
+            200..300 | 404 | 405 | 410 => ": is this the token endpoint's address?",
+            _ => "",
+        };
+        self.error(outcome, format!("the token endpoint answered {} {what}{hint}", self.status))
+    }
+
+    fn error(&self, outcome: Outcome, message: String) -> SourceError {
+        let error = match outcome {
+            Outcome::Rejected => SourceError::rejected(message),
+            Outcome::Misconfigured => SourceError::misconfigured(message),
+            Outcome::Unavailable => SourceError::unavailable(message),
+            Outcome::Unknown | Outcome::Reentrant => SourceError::unknown(message),
+        };
+        match self.pause() {
+            Some(pause) if outcome == Outcome::Unavailable => error.with_retry_after(pause),
+            _ => error,
+        }
+    }
+
+    fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
+    /// `Retry-After`: seconds, or a date, which is read against the answer's own `Date` (RFC 9110 §10.2.3). Our own clock
+    /// may be wrong.
+    fn pause(&self) -> Option<Duration> {
+        let value = self.retry_after?.trim_ascii();
+        if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
+            // More digits than fit are still "long": the session has a limit of its own.
+            return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
+        }
+        Some(since_1970(value)?.saturating_sub(since_1970(self.date?)?))
+    }
+
+    /// A text of the server's, fit for an error: only what RFC 6749 §5.2 allows in it (ASCII without controls, `"` and
+    /// `\`), no secret, not longer than `limit`. None if nothing is left.
+    fn clean(&self, text: &str, limit: usize) -> Option<String> {
+        let mut clean = String::new();
+        let mut rest = text;
+        // One pass for all secrets, so that one is never searched for in another's place; the longest that fits goes.
+        while let Some(c) = rest.chars().next() {
+            let secrets = self.secrets.iter().filter(|secret| rest.starts_with(**secret));
+            let secret = secrets.map(|secret| secret.len()).max().unwrap_or(0);
+            let (head, tail) = rest.split_at_checked(secret.max(c.len_utf8()))?;
+            rest = tail;
+            let piece = match c {
+                _ if secret > 0 => REDACTED,
+                ' ' | '!' | '#'..='[' | ']'..='~' => head,
+                // A line break between two words must not make one word of them.
+                c if c.is_whitespace() => " ",
+                _ => "",
+            };
+            if clean.len() + piece.len() > limit {
+                break;
+            }
+            clean.push_str(piece);
+        }
+        Some(clean.trim()).filter(|clean| !clean.is_empty()).map(str::to_owned)
+    }
+}
+
+const REDACTED: &str = "[redacted]";
+
+/// What the codes say that need no look at the status. Where they come from: RFC 6749 §5.2, RFC 8628 §3.5, RFC 8707 §2,
+/// OpenID Connect Core §3.1.2.6; the last of each list is one server's own.
+fn of_code(code: &str) -> Option<Outcome> {
+    Some(match code {
+        "invalid_grant"
+        | "access_denied"
+        | "expired_token"
+        | "login_required"
+        | "interaction_required"
+        | "consent_required"
+        | "invalid_token" => Outcome::Rejected,
+        "invalid_client"
+        | "unauthorized_client"
+        | "unsupported_grant_type"
+        | "invalid_scope"
+        | "invalid_request"
+        | "invalid_target"
+        | "incorrect_client_credentials" => Outcome::Misconfigured,
+        "temporarily_unavailable" | "server_error" | "slow_down" => Outcome::Unavailable,
+        _ => return None,
+    })
+}
+
+/// What an error status says by itself.
+fn of_status(status: u16) -> Outcome {
+    match status {
+        400 | 403 => Outcome::Rejected,
+        408 | 425 | 429 | 500.. => Outcome::Unavailable,
+        _ => Outcome::Misconfigured,
+    }
+}
+
+/// An HTTP date (RFC 9110 §5.6.7) as the time since 1970-01-01 00:00 UTC.
+fn since_1970(date: &str) -> Option<Duration> {
+    httpdate::parse_http_date(date).ok()?.duration_since(UNIX_EPOCH).ok()
+}
+
+#[cfg(test)]
+mod tests;

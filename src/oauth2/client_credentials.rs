@@ -1,0 +1,66 @@
+//! The client credentials grant (RFC 6749 §4.4).
+
+use std::fmt;
+
+use super::endpoint::{ClientAuth, Endpoint};
+use crate::token::Secret;
+use crate::{Fetch, Result, SourceError, Token, TokenSource};
+
+/// Gets tokens with the client's own secret (RFC 6749 §4.4): for a program that acts on its own behalf.
+///
+/// To repeat this grant is harmless, so a lost answer is an
+/// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable), not an [`Unknown`](crate::ErrorKind::Unknown). A refresh
+/// token in the answer, which there should be none of (§4.4.3), is dropped.
+///
+/// ```
+/// use ureq_auth::{Session, oauth2::ClientCredentials};
+///
+/// # fn secret() -> String { "a-secret".to_owned() }
+/// let source = ClientCredentials::new("https://id.example.com/token", "my-service", secret())
+///     .with_param("audience", "https://api.example.com");
+/// let session = Session::new(source)?;
+/// # Ok::<(), ureq_auth::Error>(())
+/// ```
+pub struct ClientCredentials {
+    endpoint: Endpoint,
+}
+
+impl ClientCredentials {
+    /// A source that sends the secret in the `Authorization` header (`client_secret_basic`, RFC 6749 §2.3.1). Nothing is
+    /// sent yet; a value that is of no use is an error of [`Session::new`](crate::Session::new).
+    #[must_use]
+    pub fn new(token_url: impl Into<String>, client_id: impl Into<String>, client_secret: impl Into<String>) -> Self {
+        let client_auth = ClientAuth::Basic(Secret::new(client_secret.into()));
+        ClientCredentials { endpoint: Endpoint::new(token_url.into(), client_id.into(), client_auth) }
+    }
+
+    /// Sends the secret in the body instead (`client_secret_post`, RFC 6749 §2.3.1): only for servers that cannot do with
+    /// the header.
+    #[must_use]
+    pub fn with_secret_in_body(mut self) -> Self {
+        if let ClientAuth::Basic(secret) = self.endpoint.client_auth {
+            self.endpoint.client_auth = ClientAuth::Post(secret);
+        }
+        self
+    }
+}
+
+endpoint_settings!(ClientCredentials);
+
+impl TokenSource for ClientCredentials {
+    fn fetch(&self, request: Fetch<'_>) -> Result<Token, SourceError> {
+        let fields = [("grant_type", "client_credentials")];
+        let token = self.endpoint.exchange(&fields, "", request.time_left).map_err(SourceError::repeatable)?;
+        Ok(token.with_refresh_token(""))
+    }
+
+    fn check(&self) -> Result<()> {
+        self.endpoint.check()
+    }
+}
+
+impl fmt::Debug for ClientCredentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientCredentials").field("endpoint", &self.endpoint).finish()
+    }
+}

@@ -1,0 +1,335 @@
+//! The token endpoint (RFC 6749 §3.2): one request, one answer.
+
+use std::fmt;
+use std::io::{self, Read};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use once_cell::sync::OnceCell;
+use ureq::config::ConfigBuilder;
+use ureq::http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, DATE, RETRY_AFTER};
+use ureq::http::{HeaderName, HeaderValue, Response, Uri};
+use ureq::typestate::AgentScope;
+use ureq::{Agent, Body, SendBody};
+use zeroize::Zeroizing;
+
+use super::answer::{Answer, MAX_BODY};
+use crate::origin::{self, Origin};
+use crate::token::Secret;
+use crate::{Error, Result, SourceError, Token};
+
+/// How long one token request may take, unless set.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The longest time-out that makes sense; no sum of times in ureq can overflow with it.
+const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
+
+/// What a grant or the client's authentication sends itself.
+const RESERVED: [&str; 5] = ["grant_type", "refresh_token", "client_id", "client_secret", "scope"];
+
+/// Where tokens are asked for, as whom, and how.
+pub(crate) struct Endpoint {
+    token_url: String,
+    client_id: String,
+    pub(crate) client_auth: ClientAuth,
+    pub(crate) scope: Option<String>,
+    /// The values are never shown: they may be anything.
+    pub(crate) params: Vec<(String, Secret)>,
+    pub(crate) timeout: Duration,
+    pub(crate) plain_http: bool,
+    pub(crate) configure: Option<Configure>,
+    agent: OnceCell<Agent>,
+}
+
+/// What a user adds to the configuration of the endpoint's agent.
+pub(crate) type Configure = Box<dyn Fn(ConfigBuilder<AgentScope>) -> ConfigBuilder<AgentScope> + Send + Sync>;
+
+/// How the client shows that it is itself (RFC 6749 §2.3.1).
+#[derive(Clone, Debug)]
+pub(crate) enum ClientAuth {
+    /// A public client: it only says its name.
+    None,
+    /// `client_secret_basic`: in the `Authorization` header.
+    Basic(Secret),
+    /// `client_secret_post`: in the body.
+    Post(Secret),
+}
+
+impl Endpoint {
+    pub(crate) fn new(token_url: String, client_id: String, client_auth: ClientAuth) -> Self {
+        Endpoint {
+            token_url,
+            client_id,
+            client_auth,
+            scope: None,
+            params: Vec::new(),
+            timeout: TIMEOUT,
+            plain_http: false,
+            configure: None,
+            agent: OnceCell::new(),
+        }
+    }
+
+    /// Is every setting of use?
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput), with what to change.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.checked_url().map(drop)
+    }
+
+    /// Asks for a token with these form fields, of which `secret` is a value that must not come back in an error.
+    /// `time_left` makes the time-out shorter if it is less.
+    pub(crate) fn exchange(
+        &self,
+        fields: &[(&str, &str)],
+        secret: &str,
+        time_left: Duration,
+    ) -> Result<Token, SourceError> {
+        // Here too: whoever calls fetch() without a session has not called check().
+        let (uri, origin) = self.checked_url().map_err(|error| SourceError::misconfigured(error.to_string()))?;
+        if time_left.is_zero() {
+            return Err(SourceError::unavailable("no time was left for a token request; nothing was sent"));
+        }
+        let form = self.form(fields);
+        let credentials = self.credentials();
+        let secrets = self.secrets(secret, credentials.as_ref());
+        let secrets: Vec<&str> = secrets.iter().map(|secret| secret.as_str()).collect();
+
+        let agent = self.agent.get_or_init(|| self.build_agent(&origin));
+        let usual = agent.config().timeouts().global;
+        let timeout = usual.unwrap_or(self.timeout).min(time_left).min(MAX_TIMEOUT);
+        let mut request = agent
+            .post(uri)
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .header(CONTENT_LENGTH, form.len())
+            .header(ACCEPT, "application/json");
+        if let Some(credentials) = credentials {
+            request = request.header(AUTHORIZATION, to_header(credentials)?);
+        }
+        let mut body = Form { rest: form.as_bytes(), begun: false };
+        if usual != Some(timeout) {
+            // Only then: for a request with settings of its own, ureq sets TLS up anew, certificates and all.
+            request = request.config().timeout_global(Some(timeout)).build();
+        }
+        let mut response = request.send(SendBody::from_reader(&mut body)).map_err(|error| {
+            let error = SourceError::from(error);
+            // A server that has not even got the first byte of the form cannot have spent what is in it.
+            if body.begun { error } else { error.repeatable() }
+        })?;
+        read(&mut response, &origin, &secrets)
+    }
+
+    fn checked_url(&self) -> Result<(Uri, Origin)> {
+        let (uri, origin) = origin::parse_url(&self.token_url, "the token URL")?;
+        origin.check_private(self.plain_http)?;
+        let problem = if self.client_id.is_empty() {
+            "the client id is empty: give the one that the authorization server knows this program by"
+        } else if self.client_auth.secret().is_some_and(|secret| secret.secret().is_empty()) {
+            "the client secret is empty: leave it out for a public client"
+        } else if self.timeout.is_zero() || self.timeout > MAX_TIMEOUT {
+            "the token request's time-out must be more than zero and not more than an hour"
+        } else if self.scope.as_ref().is_some_and(|scope| scope.trim().is_empty()) {
+            "the scope is empty: leave it out to have what the server grants by default"
+        } else {
+            return self.check_params().map(|()| (uri, origin));
+        };
+        Err(Error::invalid(problem))
+    }
+
+    fn check_params(&self) -> Result<()> {
+        for (name, _) in &self.params {
+            if name.is_empty() {
+                return Err(Error::invalid("an extra parameter has no name: give it one, or leave it out"));
+            }
+            if RESERVED.contains(&name.as_str()) {
+                return Err(Error::invalid(format!(
+                    "the extra parameter {name} would override the grant's own: use the setting that there is for it"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    fn build_agent(&self, origin: &Origin) -> Agent {
+        let mut config = Agent::config_builder().timeout_global(Some(self.timeout));
+        if origin.is_loopback() {
+            // A proxy from the environment would take plain http off this machine.
+            config = config.proxy(None);
+        }
+        if let Some(configure) = &self.configure {
+            config = configure(config);
+        }
+        config
+            // A redirect would hand the secrets to whoever it points to.
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            // The body of an error is what tells rejected from misconfigured.
+            .http_status_as_error(false)
+            // On a kept connection that the server has just closed, the outcome would be unknown.
+            .max_idle_connections(0)
+            .build()
+            .into()
+    }
+
+    /// The request's body. Built here, since ureq's send_form would leave a copy that is not wiped.
+    fn form(&self, fields: &[(&str, &str)]) -> Zeroizing<String> {
+        let mut all = fields.to_vec();
+        match &self.client_auth {
+            ClientAuth::None => all.push(("client_id", &self.client_id)),
+            // The header has both (RFC 6749 §2.3.1), and no server may be sent two methods at once (§2.3).
+            ClientAuth::Basic(_) => {}
+            ClientAuth::Post(secret) => {
+                all.extend([("client_id", self.client_id.as_str()), ("client_secret", secret.secret())]);
+            }
+        }
+        all.extend(self.scope.as_deref().map(|scope| ("scope", scope)));
+        all.extend(self.params.iter().map(|(name, value)| (name.as_str(), value.secret())));
+
+        // Enough from the start: a text that grows leaves a copy of itself behind.
+        let longest = all.iter().map(|(name, value)| 3 * (name.len() + value.len()) + 2).sum();
+        let mut form = Zeroizing::new(String::with_capacity(longest));
+        for (name, value) in all {
+            if !form.is_empty() {
+                form.push('&');
+            }
+            push_encoded(&mut form, name);
+            form.push('=');
+            push_encoded(&mut form, value);
+        }
+        form
+    }
+
+    /// The value of the `Authorization` header. Client id and secret are form-urlencoded *before* base64 (RFC 6749
+    /// §2.3.1, appendix B), so that a colon in the client id stays one.
+    fn credentials(&self) -> Option<Zeroizing<String>> {
+        let ClientAuth::Basic(secret) = &self.client_auth else { return None };
+        let longest = 3 * (self.client_id.len() + secret.secret().len()) + 1;
+        let mut pair = Zeroizing::new(String::with_capacity(longest));
+        push_encoded(&mut pair, &self.client_id);
+        pair.push(':');
+        push_encoded(&mut pair, secret.secret());
+
+        let scheme = "Basic ";
+        let mut header = Zeroizing::new(String::with_capacity(scheme.len() + pair.len().div_ceil(3) * 4));
+        header.push_str(scheme);
+        BASE64_STANDARD.encode_string(pair.as_bytes(), &mut header);
+        Some(header)
+    }
+
+    /// All spellings of what must not come back in an error text.
+    fn secrets(&self, secret: &str, credentials: Option<&Zeroizing<String>>) -> Vec<Zeroizing<String>> {
+        let plain = [Some(secret), self.client_auth.secret().map(Secret::secret)];
+        let mut secrets = Vec::new();
+        for secret in plain.into_iter().flatten().filter(|secret| !secret.is_empty()) {
+            let mut encoded = Zeroizing::new(String::with_capacity(3 * secret.len()));
+            push_encoded(&mut encoded, secret);
+            secrets.extend([Zeroizing::new(secret.to_owned()), encoded]);
+        }
+        let credentials = credentials.and_then(|credentials| credentials.split(' ').nth(1));
+        secrets.extend(credentials.map(|credentials| Zeroizing::new(credentials.to_owned())));
+        secrets
+    }
+}
+
+impl ClientAuth {
+    fn secret(&self) -> Option<&Secret> {
+        match self {
+            ClientAuth::None => None,
+            ClientAuth::Basic(secret) | ClientAuth::Post(secret) => Some(secret),
+        }
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The origin, not the URL: a query may hold a key.
+        let origin = origin::parse_url(&self.token_url, "the token URL").map(|(_, origin)| origin);
+        f.debug_struct("Endpoint")
+            .field("origin", &origin.ok())
+            .field("client_id", &self.client_id)
+            .field("client_auth", &self.client_auth)
+            .field("scope", &self.scope)
+            .field("params", &self.params)
+            .field("timeout", &self.timeout)
+            .field("plain_http", &self.plain_http)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The form on its way out, and whether ureq has begun to take it.
+struct Form<'a> {
+    rest: &'a [u8],
+    begun: bool,
+}
+
+impl Read for Form<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.begun = true;
+        self.rest.read(buffer)
+    }
+}
+
+/// Reads the answer, up to the limit and a byte.
+fn read(response: &mut Response<Body>, origin: &Origin, secrets: &[&str]) -> Result<Token, SourceError> {
+    let status = response.status().as_u16();
+    // All of it at once: a buffer that grows leaves copies of tokens behind.
+    let mut body = Zeroizing::new(vec![0; MAX_BODY + 1]);
+    let length = fill(&mut body, &mut response.body_mut().as_reader()).map_err(|error| {
+        let message = format!("the token endpoint's answer ({status}) broke off: {error}");
+        // An error's status says already that no token was issued: to ask again is safe, and tells why.
+        if response.status().is_success() { SourceError::unknown(message) } else { SourceError::unavailable(message) }
+    })?;
+    let header = |name: HeaderName| response.headers().get(name).and_then(|value| value.to_str().ok());
+    let answer = Answer {
+        status,
+        content_type: header(CONTENT_TYPE),
+        retry_after: header(RETRY_AFTER),
+        date: header(DATE),
+        is_private: origin.is_private(),
+        body: body.get(..length).unwrap_or_default(),
+        secrets,
+    };
+    answer.read()
+}
+
+/// Reads until the buffer is full or the reader is at its end.
+fn fill(buffer: &mut [u8], reader: &mut impl Read) -> io::Result<usize> {
+    let mut length = 0;
+    while let Some(rest) = buffer.get_mut(length..).filter(|rest| !rest.is_empty()) {
+        match reader.read(rest) {
+            Ok(0) => break,
+            Ok(read) => length += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(length)
+}
+
+/// Adds `text` as application/x-www-form-urlencoded has it.
+fn push_encoded(target: &mut String, text: &str) {
+    target.extend(form_urlencoded::byte_serialize(text.as_bytes()));
+}
+
+/// The same memory as a header value, wiped when the request is done with it.
+fn to_header(text: Zeroizing<String>) -> Result<HeaderValue, SourceError> {
+    struct Owner(Zeroizing<String>);
+
+    impl AsRef<[u8]> for Owner {
+        fn as_ref(&self) -> &[u8] {
+            self.0.as_bytes()
+        }
+    }
+
+    let mut header = HeaderValue::from_maybe_shared(bytes::Bytes::from_owner(Owner(text)))
+        .map_err(|_| SourceError::misconfigured("the client's credentials do not fit into a header"))?;
+    // Debug of requests and of header maps says "Sensitive" from now on.
+    header.set_sensitive(true);
+    Ok(header)
+}
+
+#[cfg(test)]
+mod tests;

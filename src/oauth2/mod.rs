@@ -1,0 +1,23 @@
+//! Token sources for OAuth 2.0: one type per grant, each asking the token endpoint (RFC 6749 §3.2).
+//!
+//! - [`RefreshToken`] (§6): on behalf of a user who has logged in before.
+//! - [`ClientCredentials`] (§4.4): on the program's own behalf.
+//!
+//! They use an agent of their own: with time-outs, without redirects, and with a new connection for each request, since
+//! on a kept one that the server has just closed nobody can tell whether it has seen the request. What ureq needs to
+//! know to reach the server (a private CA, a proxy) goes into `configure`.
+//!
+//! Every answer is sorted into the three outcomes of [`SourceError`](crate::SourceError). Error texts hold the server's
+//! `error` and `error_description`, reduced to printable ASCII, cut, and without the secrets that were sent.
+
+#[macro_use]
+mod settings;
+
+mod answer;
+mod client_credentials;
+mod endpoint;
+mod fields;
+mod refresh_token;
+
+pub use client_credentials::ClientCredentials;
+pub use refresh_token::RefreshToken;

@@ -1,0 +1,118 @@
+//! The refresh token grant (RFC 6749 §6).
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::endpoint::{ClientAuth, Endpoint};
+use crate::token::Secret;
+use crate::{Error, Fetch, Result, SourceError, Token, TokenSource};
+
+/// Gets tokens with a refresh token (RFC 6749 §6): the session of a user who has logged in before.
+///
+/// The refresh token of the session's present token is the one that is sent; the one given to [`new`](RefreshToken::new)
+/// only serves while there is no other. A server may replace it with each answer (*rotation*, RFC 9700 §4.14), and the
+/// use of a replaced one can end the whole login. So once this source has seen another refresh token, from the server or
+/// in a token given to the session, it never sends the first one again: if the session is then given a token without
+/// one, its end is an [`ErrorKind::Rejected`](crate::ErrorKind::Rejected).
+///
+/// ```
+/// use ureq_auth::{Session, oauth2::RefreshToken};
+///
+/// # fn stored() -> String { "a-refresh-token".to_owned() }
+/// let source = RefreshToken::new("https://id.example.com/token", "my-client", stored()).with_scope("mail calendar");
+/// let session = Session::new(source)?;
+/// # Ok::<(), ureq_auth::Error>(())
+/// ```
+pub struct RefreshToken {
+    endpoint: Endpoint,
+    first: Secret,
+    /// Is the first one out of date? Then it is not sent again.
+    replaced: AtomicBool,
+}
+
+impl RefreshToken {
+    /// A source for a public client. Nothing is sent; a value that is of no use is an error of
+    /// [`Session::new`](crate::Session::new).
+    #[must_use]
+    pub fn new(token_url: impl Into<String>, client_id: impl Into<String>, refresh_token: impl Into<String>) -> Self {
+        RefreshToken {
+            endpoint: Endpoint::new(token_url.into(), client_id.into(), ClientAuth::None),
+            first: Secret::new(refresh_token.into()),
+            replaced: AtomicBool::new(false),
+        }
+    }
+
+    /// The client's secret, sent in the `Authorization` header (`client_secret_basic`, RFC 6749 §2.3.1).
+    #[must_use]
+    pub fn with_client_secret(mut self, client_secret: impl Into<String>) -> Self {
+        self.endpoint.client_auth = ClientAuth::Basic(Secret::new(client_secret.into()));
+        self
+    }
+
+    /// The client's secret, sent in the body (`client_secret_post`, RFC 6749 §2.3.1): only for servers that cannot do
+    /// with the header.
+    #[must_use]
+    pub fn with_client_secret_post(mut self, client_secret: impl Into<String>) -> Self {
+        self.endpoint.client_auth = ClientAuth::Post(Secret::new(client_secret.into()));
+        self
+    }
+}
+
+endpoint_settings!(RefreshToken);
+
+impl TokenSource for RefreshToken {
+    fn fetch(&self, request: Fetch<'_>) -> Result<Token, SourceError> {
+        let refresh_token = match request.previous.and_then(Token::refresh_secret) {
+            Some(current) => {
+                self.note(current);
+                current
+            }
+            None if self.replaced.load(Ordering::Relaxed) => {
+                return Err(SourceError::rejected(
+                    "there is no refresh token left: the first one has been replaced, and the session's present token \
+                     came without one",
+                ));
+            }
+            None => self.first.secret(),
+        };
+        let fields = [("grant_type", "refresh_token"), ("refresh_token", refresh_token)];
+        let token = self.endpoint.exchange(&fields, refresh_token, request.time_left)?;
+        // At once, not when the session hands it back: the session may drop this answer for a token set meanwhile.
+        if let Some(next) = token.refresh_secret() {
+            self.note(next);
+        }
+        Ok(token)
+    }
+
+    fn check(&self) -> Result<()> {
+        self.endpoint.check()?;
+        let refresh_token = self.first.secret();
+        if refresh_token.is_empty() {
+            return Err(Error::invalid("the refresh token is empty: log in to get one"));
+        }
+        if refresh_token.chars().any(char::is_control) {
+            return Err(Error::invalid(
+                "the refresh token holds a control character, such as a line break from the file it was read from: trim it",
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl RefreshToken {
+    fn note(&self, refresh_token: &str) {
+        if refresh_token != self.first.secret() {
+            self.replaced.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+impl fmt::Debug for RefreshToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RefreshToken")
+            .field("endpoint", &self.endpoint)
+            .field("first", &self.first)
+            .field("replaced", &self.replaced)
+            .finish()
+    }
+}

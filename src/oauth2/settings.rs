@@ -1,0 +1,59 @@
+//! The settings that all grants share, written once.
+
+/// Adds the builder methods for the field `endpoint` to a grant.
+macro_rules! endpoint_settings {
+    ($grant:ty) => {
+        impl $grant {
+            /// Asks for this scope: words with blanks between them (RFC 6749 §3.3). Without it the server chooses.
+            #[must_use]
+            pub fn with_scope(mut self, scope: impl Into<String>) -> Self {
+                self.endpoint.scope = Some(scope.into());
+                self
+            }
+
+            /// Adds a parameter to every token request, such as `audience`, or `resource` (RFC 8707 §2, which may come
+            /// several times). The grant's own parameters, such as `grant_type`, are refused when the session is built.
+            #[must_use]
+            pub fn with_param(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+                self.endpoint.params.push((name.into(), $crate::token::Secret::new(value.into())));
+                self
+            }
+
+            /// How long one token request may take in all, from the name look-up to the last byte of the answer: 10
+            /// seconds unless set, more than zero, an hour at most. What is left of the flight's budget
+            /// ([`Policy::with_budget`](crate::Policy::with_budget)) can make it shorter.
+            #[must_use]
+            pub fn with_timeout(mut self, timeout: std::time::Duration) -> Self {
+                self.endpoint.timeout = timeout;
+                self
+            }
+
+            /// Allows a token URL with plain http. To this machine (`localhost`, 127.0.0.0/8, `[::1]`; RFC 8252 §8.3)
+            /// it is allowed as it is; on any other way everybody can read the secrets.
+            #[must_use]
+            pub fn allow_plain_http(mut self) -> Self {
+                self.endpoint.plain_http = true;
+                self
+            }
+
+            /// Settings of ureq's for the agent that asks the token endpoint: a private CA, a proxy, a user agent.
+            /// Called once, when the first token is due.
+            ///
+            /// Redirects, statuses as errors and idle connections are set afterwards, whatever is set here: none of
+            /// them goes with a token request.
+            #[must_use]
+            pub fn configure<F>(mut self, configure: F) -> Self
+            where
+                F: Fn(
+                        ureq::config::ConfigBuilder<ureq::typestate::AgentScope>,
+                    ) -> ureq::config::ConfigBuilder<ureq::typestate::AgentScope>
+                    + Send
+                    + Sync
+                    + 'static,
+            {
+                self.endpoint.configure = Some(Box::new(configure));
+                self
+            }
+        }
+    };
+}
