@@ -3,94 +3,69 @@
 //! A `SendBody` can be read once and does not tell its length, so a small one is read ahead into memory and sent from
 //! there. What is larger streams on; a body that its caller wants chunked may be live, and is recorded as it goes.
 
-use std::io::{self, Cursor, Read};
+use std::io::{self, Read};
 
 use ureq::http::header::{CONTENT_LENGTH, EXPECT, HeaderValue, TRANSFER_ENCODING};
 use ureq::http::request::Parts;
-use ureq::http::{Method, Request, Response};
-use ureq::middleware::MiddlewareNext;
-use ureq::{Agent, Body, SendBody};
+use ureq::http::{Method, Response};
+use ureq::{Body, SendBody};
 
-/// How much of an answer that is not needed is read, so that its connection can be used again.
+/// How long an answer that is not needed may be, to be read so that its connection can be used again.
 const DRAIN_LIMIT: u64 = 16 * 1024;
 
-/// What is left of a request's body after it was sent once.
-pub(crate) enum Sent<'a> {
-    /// There was none.
+/// What it takes to send a request's body again.
+pub(crate) enum Payload<R> {
+    /// There is none.
     Nothing,
-    /// It is in memory.
-    Buffered(Vec<u8>),
-    /// It was recorded; what was not read yet is still in the reader.
-    Recorded(Recorder<'a>),
-    /// It cannot be sent again.
-    Spent,
+    /// It went out as it came, and cannot be sent again.
+    Untouched,
+    /// It goes out by way of memory.
+    Taped(Tape<R>),
 }
 
-impl Sent<'_> {
+/// Takes a request's body over, keeping what it takes to send it again, up to `limit` bytes; or gives it back, to be sent
+/// as it came.
+///
+/// # Errors
+///
+/// What reading the caller's body says; nothing was sent then.
+pub(crate) fn take_over<'a>(
+    parts: &mut Parts,
+    body: SendBody<'a>,
+    limit: usize,
+) -> io::Result<(Payload<impl Read + use<'a>>, Option<SendBody<'a>>)> {
+    let plan = plan(parts, limit);
+    match plan {
+        Plan::Nothing => return Ok((Payload::Nothing, Some(body))),
+        Plan::Leave => return Ok((Payload::Untouched, Some(body))),
+        Plan::Record | Plan::ReadAhead => {}
+    }
+    let mut tape = Tape { tape: Vec::new(), at: 0, reader: Some(body.into_reader()), limit, lost: false };
+    if matches!(plan, Plan::ReadAhead) {
+        tape.read_ahead()?;
+        if tape.is_empty() && !expects_body(&parts.method) {
+            return Ok((Payload::Nothing, None));
+        }
+        // Where the whole is not here its length is not known: chunked, unless the caller has said it.
+        if tape.reader.is_none() && !parts.headers.contains_key(CONTENT_LENGTH) {
+            parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(tape.tape.len()));
+        }
+    }
+    Ok((Payload::Taped(tape), None))
+}
+
+impl<R> Payload<R> {
     pub(crate) fn can_be_sent_again(&self) -> bool {
         match self {
-            Sent::Nothing | Sent::Buffered(_) => true,
-            Sent::Recorded(recorder) => !recorder.overflown,
-            Sent::Spent => false,
-        }
-    }
-
-    /// Sends the body again, with this head.
-    pub(crate) fn send_again(&mut self, agent: &Agent, head: Request<()>) -> Result<Response<Body>, ureq::Error> {
-        match self {
-            Sent::Nothing | Sent::Spent => agent.run(head),
-            Sent::Buffered(buffer) => agent.run(head.map(|()| &buffer[..])),
-            Sent::Recorded(recorder) => {
-                let rest: &mut dyn Read = if recorder.ended { &mut io::empty() } else { &mut recorder.reader };
-                let mut whole = Cursor::new(&recorder.record).chain(rest);
-                agent.run(head.map(|()| SendBody::from_reader(&mut whole)))
-            }
-        }
-    }
-}
-
-/// Sends a request for the first time, keeping what it takes to send it again, up to `limit` bytes.
-pub(crate) fn send<'a>(
-    mut parts: Parts,
-    body: SendBody<'a>,
-    next: MiddlewareNext<'_>,
-    limit: usize,
-) -> (Result<Response<Body>, ureq::Error>, Sent<'a>) {
-    match plan(&parts, limit) {
-        Plan::Bodyless => (next.handle(Request::from_parts(parts, body)), Sent::Nothing),
-        Plan::Leave => (next.handle(Request::from_parts(parts, body)), Sent::Spent),
-        Plan::Record => {
-            let mut recorder = Recorder::new(Box::new(body.into_reader()), limit);
-            let result = next.handle(Request::from_parts(parts, SendBody::from_reader(&mut recorder)));
-            (result, Sent::Recorded(recorder))
-        }
-        Plan::ReadAhead => {
-            let mut reader = body.into_reader();
-            let mut buffer = Vec::new();
-            // One more than the limit: only that tells a body of exactly this length from a longer one.
-            let ahead = (limit as u64).saturating_add(1);
-            if let Err(error) = reader.by_ref().take(ahead).read_to_end(&mut buffer) {
-                return (Err(error.into()), Sent::Spent);
-            }
-            if buffer.len() > limit {
-                // Its length is not known to us: chunked, unless the caller has said it.
-                let mut whole = Cursor::new(buffer).chain(reader);
-                return (next.handle(Request::from_parts(parts, SendBody::from_reader(&mut whole))), Sent::Spent);
-            }
-            if buffer.is_empty() && !expects_body(&parts.method) {
-                return (next.handle(Request::from_parts(parts, SendBody::none())), Sent::Nothing);
-            }
-            if !parts.headers.contains_key(CONTENT_LENGTH) {
-                parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(buffer.len()));
-            }
-            let result = next.handle(Request::from_parts(parts, SendBody::from_reader(&mut &buffer[..])));
-            (result, Sent::Buffered(buffer))
+            Payload::Nothing => true,
+            Payload::Untouched => false,
+            Payload::Taped(tape) => !tape.lost,
         }
     }
 }
 
 enum Plan {
-    Bodyless,
+    Nothing,
     Leave,
     Record,
     ReadAhead,
@@ -100,7 +75,7 @@ fn plan(parts: &Parts, limit: usize) -> Plan {
     let headers = &parts.headers;
     // ureq puts one extension into every request. Where it is the only one, nobody has forced a body on such a method.
     if !expects_body(&parts.method) && parts.extensions.len() <= 1 {
-        return Plan::Bodyless;
+        return Plan::Nothing;
     }
     // Reading ahead would ruin what the caller wants: the server's word before a byte of the body is taken.
     if headers.contains_key(EXPECT) {
@@ -117,67 +92,95 @@ fn expects_body(method: &Method) -> bool {
     matches!(*method, Method::POST | Method::PUT | Method::PATCH)
 }
 
-/// A reader that remembers what went through it, up to a limit.
-pub(crate) struct Recorder<'a> {
-    reader: Box<dyn Read + 'a>,
-    record: Vec<u8>,
+/// A reader that remembers what it has read, up to a limit, and can begin again.
+pub(crate) struct Tape<R> {
+    tape: Vec<u8>,
+    at: usize,
+    /// What is not read yet; none when all is on the tape.
+    reader: Option<R>,
     limit: usize,
-    overflown: bool,
-    ended: bool,
+    /// More went by than the tape holds: there is no beginning again.
+    lost: bool,
 }
 
-impl<'a> Recorder<'a> {
-    fn new(reader: Box<dyn Read + 'a>, limit: usize) -> Self {
-        Recorder { reader, record: Vec::new(), limit, overflown: false, ended: false }
+impl<R: Read> Tape<R> {
+    /// The body from its beginning, to be sent the first time or again.
+    pub(crate) fn rewind(&mut self) -> SendBody<'_> {
+        self.at = 0;
+        SendBody::from_reader(self)
+    }
+
+    /// Reads to the end, or past the limit.
+    fn read_ahead(&mut self) -> io::Result<()> {
+        let mut piece = [0; 4096];
+        while self.reader.is_some() && !self.lost {
+            let count = self.read_on(&mut piece)?;
+            if let Some(piece) = piece.get(..count).filter(|_| self.lost) {
+                // Too much to remember, but not sent yet.
+                self.tape.extend_from_slice(piece);
+            }
+        }
+        Ok(())
+    }
+
+    fn read_on(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let Some(reader) = &mut self.reader else { return Ok(0) };
+        let count = loop {
+            match reader.read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => break result?,
+            }
+        };
+        if count == 0 && !buffer.is_empty() {
+            self.reader = None;
+        }
+        self.lost |= count > self.limit.saturating_sub(self.tape.len());
+        if let Some(read) = buffer.get(..count).filter(|_| !self.lost) {
+            self.tape.extend_from_slice(read);
+            self.at = self.tape.len();
+        }
+        Ok(count)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.tape.is_empty() && self.reader.is_none()
     }
 }
 
-impl Read for Recorder<'_> {
+impl<R: Read> Read for Tape<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.reader.read(buffer)?;
-        self.ended |= count == 0 && !buffer.is_empty();
-        if self.record.len().saturating_add(count) > self.limit {
-            self.overflown = true;
-            self.record = Vec::new();
-        } else if let (false, Some(read)) = (self.overflown, buffer.get(..count)) {
-            self.record.extend_from_slice(read);
+        match self.tape.get(self.at..) {
+            Some(mut rest) if !rest.is_empty() => {
+                let count = rest.read(buffer)?;
+                self.at += count;
+                Ok(count)
+            }
+            _ => {
+                if self.lost {
+                    // Sent, and of no use any more.
+                    self.tape = Vec::new();
+                    self.at = 0;
+                }
+                self.read_on(buffer)
+            }
         }
-        Ok(count)
     }
 }
 
 /// Reads a small answer to its end, so that its connection is free for the next request, and gives it back as it was: the
-/// caller may get it after all.
-pub(crate) fn put_aside(response: Response<Body>) -> Response<Body> {
-    let (parts, body) = response.into_parts();
-    if body.content_length().is_some_and(|length| length > DRAIN_LIMIT) {
-        return Response::from_parts(parts, body);
+/// caller may get it after all. One whose length is not known is left alone: it may never end.
+pub(crate) fn put_aside(response: Response<Body>) -> Result<Response<Body>, ureq::Error> {
+    if response.body().content_length().is_none_or(|length| length > DRAIN_LIMIT) {
+        return Ok(response);
     }
-    let builder = Body::builder();
-    let builder = match body.mime_type() {
-        Some(mime_type) => builder.mime_type(mime_type.to_owned()),
-        None => builder,
-    };
-    let builder = match body.charset() {
-        Some(charset) => builder.charset(charset.to_owned()),
-        None => builder,
-    };
-    let mut reader = body.into_reader();
-    let mut start = Vec::new();
-    let body = match reader.by_ref().take(DRAIN_LIMIT + 1).read_to_end(&mut start) {
-        Ok(_) if start.len() as u64 <= DRAIN_LIMIT => builder.data(start),
-        Ok(_) => builder.reader(Cursor::new(start).chain(reader)),
-        // Whoever reads it gets the error where it happened.
-        Err(error) => builder.reader(Cursor::new(start).chain(Broken(Some(error)))),
-    };
-    Response::from_parts(parts, body)
-}
-
-/// The rest of an answer that broke off.
-struct Broken(Option<io::Error>);
-
-impl Read for Broken {
-    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-        self.0.take().map_or(Ok(0), Err)
+    let (parts, mut body) = response.into_parts();
+    let mut builder = Body::builder();
+    if let Some(mime_type) = body.mime_type() {
+        builder = builder.mime_type(mime_type);
     }
+    if let Some(charset) = body.charset() {
+        builder = builder.charset(charset);
+    }
+    let text = body.read_to_vec()?;
+    Ok(Response::from_parts(parts, builder.data(text)))
 }

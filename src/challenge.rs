@@ -155,7 +155,7 @@ impl<'a> Text<'a> {
     /// `token68` of RFC 9110 §11.2, if that is what stands before the next comma; else nothing is taken.
     fn token68(&mut self) -> Option<&'a str> {
         let mut ahead = Text(self.0);
-        let body = ahead.take(|c| c.is_ascii_alphanumeric() || "-._~+/".contains(c));
+        let body = ahead.take(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_' | '~' | '+' | '/'));
         let padding = ahead.take(|c| c == '=');
         ahead.blanks();
         if body.is_empty() || !(ahead.0.is_empty() || ahead.0.starts_with(',')) {
@@ -187,7 +187,7 @@ fn is_blank(c: char) -> bool {
 }
 
 fn is_token(c: char) -> bool {
-    c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c)
+    c.is_ascii_alphanumeric() || matches!(c, '!' | '#'..='\'' | '*' | '+' | '-' | '.' | '^'..='`' | '|' | '~')
 }
 
 #[cfg(test)]

@@ -209,10 +209,13 @@ impl ClientBuilder {
         if origins.is_empty() {
             return Err(Error::invalid("a client needs an origin to send its token to, like https://api.example.com"));
         }
-        let origins = origins.iter().map(|origin| Origin::parse(origin)).collect::<Result<Vec<_>>>()?;
+        let mut allowed = Vec::with_capacity(origins.len());
         for origin in &origins {
+            let origin = Origin::parse(origin)?;
             origin.check_private(plain_http)?;
+            allowed.push(origin);
         }
+        let origins = allowed;
 
         let inner = Arc::new_cyclic(|inner: &Weak<Inner>| {
             let agent: Weak<dyn AsRef<Agent> + Send + Sync> = inner.clone();

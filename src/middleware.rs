@@ -1,5 +1,6 @@
 //! What happens to a call on its way: the token goes in, a 401 comes back, the call goes out again.
 
+use std::io::Read;
 use std::sync::{Arc, Weak};
 
 use ureq::http::header::{AUTHORIZATION, CONTENT_LENGTH, COOKIE, EXPECT, TRANSFER_ENCODING, WWW_AUTHENTICATE};
@@ -8,7 +9,7 @@ use ureq::http::{Extensions, HeaderMap, Method, Request, Response, StatusCode, U
 use ureq::middleware::{Middleware, MiddlewareNext};
 use ureq::{Agent, Body, ResponseExt as _, SendBody};
 
-use crate::body::{self, Sent};
+use crate::body::{self, Payload};
 use crate::challenge;
 use crate::events::Event;
 use crate::origin::Origin;
@@ -54,11 +55,16 @@ impl Middleware for Bearer {
         }
         let (mut parts, body) = request.into_parts();
         let token = if self.is_ours(&parts) { Some(self.session.token()?) } else { None };
+        let (mut payload, untouched) = body::take_over(&mut parts, body, self.replay_limit)?;
         let head = Head::of(&parts);
         if let Some(token) = &token {
             parts.headers.insert(AUTHORIZATION, token.header().clone());
         }
-        let (result, sent) = body::send(parts, body, next, self.replay_limit);
+        let result = match (untouched, &mut payload) {
+            (Some(body), _) => next.handle(Request::from_parts(parts, body)),
+            (None, Payload::Taped(tape)) => next.handle(Request::from_parts(parts, tape.rewind())),
+            (None, _) => next.handle(Request::from_parts(parts, SendBody::none())),
+        };
         match (&result, &token) {
             // The way of nearly every call.
             (Ok(answer), _) if answer.status().is_success() => {
@@ -68,7 +74,7 @@ impl Middleware for Bearer {
                 result
             }
             (Ok(_) | Err(ureq::Error::StatusCode(401)), _) => {
-                self.go_on(Call { head, sent, token, replayed: false }, result)
+                self.go_on(Call { head, payload, token, replayed: false }, result)
             }
             (Err(_), _) => result,
         }
@@ -89,7 +95,7 @@ impl Bearer {
     #[cold]
     fn go_on(
         &self,
-        mut call: Call<'_>,
+        mut call: Call<impl Read>,
         mut result: Result<Response<Body>, ureq::Error>,
     ) -> Result<Response<Body>, ureq::Error> {
         let mut redirects = 0;
@@ -122,20 +128,20 @@ impl Bearer {
     /// The token was refused: gets the next one and sends the request again with it.
     fn replay(
         &self,
-        call: &mut Call<'_>,
+        call: &mut Call<impl Read>,
         refused: &Token,
         agent: Option<&Agent>,
         result: Result<Response<Body>, ureq::Error>,
     ) -> Result<Step, ureq::Error> {
         // Before the wait for the flight: a crowd of waiting threads would otherwise hold a connection each.
-        let result = result.map(body::put_aside);
+        let result = result.and_then(body::put_aside);
         let token = match self.session.rejected(refused) {
             Ok(token) => token,
             // The API's own trouble: what it says is the answer.
             Err(error) if error.kind() == ErrorKind::RefusedTooOften => return Ok(Step::Over(result)),
             Err(error) => return Err(error.into()),
         };
-        let Some(agent) = agent.filter(|_| call.sent.can_be_sent_again()) else {
+        let Some(agent) = agent.filter(|_| call.payload.can_be_sent_again()) else {
             self.session.emit(Event::NotReplayed);
             return Ok(Step::Over(result.map_or_else(|_| Err(not_replayed().into()), |answer| Ok(mark(answer)))));
         };
@@ -143,15 +149,14 @@ impl Bearer {
         drop(result);
         self.session.emit(Event::Replayed { generation: token.generation() });
         call.replayed = true;
-        let request = call.head.to_request(Some(&token));
         call.token = Some(token);
-        Ok(Step::Sent(call.sent.send_again(agent, request)))
+        Ok(Step::Sent(call.send(agent)))
     }
 
     /// Follows a redirect, with the token as long as every address so far was one of its origins.
     fn follow(
         &self,
-        call: &mut Call<'_>,
+        call: &mut Call<impl Read>,
         agent: Option<&Agent>,
         answer: Response<Body>,
         redirects: &mut u32,
@@ -173,14 +178,13 @@ impl Bearer {
         *redirects += 1;
         drop(body::put_aside(answer));
         call.head.redirect(hop);
-        call.sent = Sent::Nothing;
+        call.payload = Payload::Nothing;
         // Once it has led away, a redirect back is another site's wish, and does not get our token.
         call.token = match call.token.take() {
             Some(_) if self.is_allowed(&call.head.uri) => Some(self.session.token()?),
             _ => None,
         };
-        let request = call.head.to_request(call.token.as_deref());
-        Ok(Step::Sent(call.sent.send_again(agent, request)))
+        Ok(Step::Sent(call.send(agent)))
     }
 }
 
@@ -192,14 +196,23 @@ enum Step {
 }
 
 /// A call under way: what it takes to send it again.
-struct Call<'a> {
+struct Call<R> {
     head: Head,
-    sent: Sent<'a>,
+    payload: Payload<R>,
     token: Option<Arc<Token>>,
     replayed: bool,
 }
 
-impl Call<'_> {
+impl<R: Read> Call<R> {
+    /// Sends it again, by the same agent.
+    fn send(&mut self, agent: &Agent) -> Result<Response<Body>, ureq::Error> {
+        let token = self.token.as_deref();
+        match &mut self.payload {
+            Payload::Taped(tape) => agent.run(self.head.to_request(token, tape.rewind())),
+            _ => agent.run(self.head.to_request(token, SendBody::none())),
+        }
+    }
+
     /// Is this a 401 that our token is guilty of?
     fn is_refused(&self, result: &Result<Response<Body>, ureq::Error>) -> bool {
         match result {
@@ -247,8 +260,8 @@ impl Head {
         self.extensions.as_ref()?.get().map(|MaxRedirects(limit)| *limit)
     }
 
-    fn to_request(&self, token: Option<&Token>) -> Request<()> {
-        let mut request = Request::new(());
+    fn to_request<'b>(&self, token: Option<&Token>, body: SendBody<'b>) -> Request<SendBody<'b>> {
+        let mut request = Request::new(body);
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.uri.clone();
         *request.version_mut() = self.version;

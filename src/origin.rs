@@ -150,7 +150,7 @@ pub(crate) fn parse_url(text: &str, name: &str) -> Result<(Uri, Origin)> {
     if text.is_empty() {
         return invalid("is empty: give an address such as https://example.com");
     }
-    if !text.contains("://") {
+    if !text.split_once(':').is_some_and(|(_, rest)| rest.starts_with("//")) {
         return invalid("has no scheme: begin it with https://");
     }
     // http's parser drops fragments silently.

@@ -7,7 +7,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut next = || arguments.next().ok_or("usage: fresh URL TOKEN-URL CLIENT-ID REFRESH-TOKEN ORIGIN");
     let url = next()?;
     let session = Session::new(RefreshToken::new(next()?, next()?, next()?))?;
-    let text = Client::new(session, &next()?)?.get(&url).call()?.body_mut().read_to_string()?;
-    println!("{text}");
+    let answer: serde_json::Value = Client::new(session, &next()?)?.get(&url).call()?.body_mut().read_json()?;
+    println!("{answer}");
     Ok(())
 }

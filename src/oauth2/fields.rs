@@ -117,12 +117,21 @@ impl Value {
     /// Seconds, as a number or as text. What is no time to come, such as zero, is not given; what no clock can count is
     /// as long as can be, and the token sets the limit.
     fn lifetime(self) -> Option<Duration> {
-        let seconds = match self {
-            Value::Number(seconds) => seconds,
-            Value::Text(text) => text.trim().parse().ok()?,
-            Value::List(_) | Value::Other => return None,
-        };
-        (seconds.is_finite() && seconds > 0.0).then(|| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
+        match self {
+            // A fraction of a second is as good as none. (A conversion from f64 stops at the ends of the scale.)
+            Value::Number(seconds) => Some(seconds as u64),
+            // By hand: to read a text as f64 costs a small binary 16 KB of tables.
+            Value::Text(text) => {
+                let (digits, fraction) = text.trim_ascii().split_once('.').unwrap_or((&**text, ""));
+                let digits = digits.trim_ascii();
+                let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+                (!digits.is_empty() && is_number(digits) && is_number(fraction))
+                    .then(|| digits.parse().unwrap_or(u64::MAX))
+            }
+            Value::List(_) | Value::Other => None,
+        }
+        .filter(|seconds| *seconds > 0)
+        .map(Duration::from_secs)
     }
 
     /// Words with blanks between them (RFC 6749 §3.3); some servers send a list of words.
