@@ -1,0 +1,9 @@
+//! All scenario tests in one binary: one link, one process, all threads at once.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+#[cfg(feature = "ureq")]
+mod client;
+#[cfg(feature = "ureq")]
+mod client_replay;
+#[cfg(feature = "ureq")]
+mod server;
