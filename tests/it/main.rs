@@ -4,6 +4,8 @@
 #[cfg(feature = "ureq")]
 mod client;
 #[cfg(feature = "ureq")]
+mod client_body;
+#[cfg(feature = "ureq")]
 mod client_replay;
 #[cfg(feature = "ureq")]
 mod server;
