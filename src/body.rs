@@ -1,7 +1,7 @@
 //! Request bodies that can be sent twice, as far as that is possible, and answers that can be put aside.
 //!
 //! A `SendBody` can be read once and does not tell its length, so a small one is read ahead into memory and sent from
-//! there. What is larger streams on; a body that its caller wants chunked may be live, and is recorded as it goes.
+//! there. What is larger streams on; a body whose caller has said how it is framed may be live, and is recorded as it goes.
 
 use std::io::{self, Read};
 
@@ -84,8 +84,12 @@ fn plan(parts: &Parts, limit: usize) -> Plan {
     if headers.contains_key(TRANSFER_ENCODING) {
         return Plan::Record;
     }
-    let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.trim().parse().ok());
-    if length.is_some_and(|length: u64| length > limit as u64) { Plan::Leave } else { Plan::ReadAhead }
+    match headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.trim().parse::<u64>().ok()) {
+        Some(length) if length > limit as u64 => Plan::Leave,
+        // ureq stops reading there. To look for the reader's end would wait for what a live one may never send.
+        Some(_) => Plan::Record,
+        None => Plan::ReadAhead,
+    }
 }
 
 fn expects_body(method: &Method) -> bool {

@@ -1,5 +1,13 @@
-//! The crate from outside: one binary, one module per part.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+//! All scenario tests in one binary: one link, one process, all threads at once.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 #[cfg(feature = "ureq")]
+mod client;
+#[cfg(feature = "ureq")]
+mod client_body;
+#[cfg(feature = "ureq")]
+mod client_replay;
+#[cfg(feature = "ureq")]
 mod oauth2;
+#[cfg(feature = "ureq")]
+mod server;
