@@ -25,7 +25,7 @@ use std::thread;
 use std::time::Duration;
 
 use ureq_auth::oauth2::RefreshToken;
-use ureq_auth::{Client, Policy, Session};
+use ureq_auth::{Client, ErrorKind, Policy, Session};
 
 use options::{Mode, Options, Target};
 use picture::Picture;
@@ -51,7 +51,9 @@ fn main() -> ExitCode {
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("storm: {error}");
-            ExitCode::FAILURE
+            // An address that is of no use is bad usage as well, though only the crate can tell.
+            let invalid = error.downcast_ref::<ureq_auth::Error>().map(ureq_auth::Error::kind);
+            ExitCode::from(if invalid == Some(ErrorKind::InvalidInput) { 2 } else { 1 })
         }
     }
 }
@@ -77,7 +79,8 @@ fn run(options: &Options) -> Result<bool, Box<dyn Error>> {
         stats: client.session().stats(),
         server: server.as_ref().map(Server::counts),
     };
-    let picture = Picture { title: title(options), tracks: recorder.tracks(), length: recorder.now(), revoked };
+    let picture =
+        Picture { title: title(options, &report), tracks: recorder.tracks(), length: recorder.now(), revoked };
     show(options, &picture, &report)
 }
 
@@ -186,29 +189,33 @@ fn attend(options: &Options, server: Option<&Server>, workers: &Workers, recorde
     revoked
 }
 
-fn title(options: &Options) -> String {
+fn title(options: &Options, report: &Report) -> String {
     let mode = match options.mode {
         Mode::Both => "",
         Mode::ProactiveOnly => ", proactive only",
         Mode::ReactiveOnly => ", reactive only",
     };
     let tokens = match options.target {
-        Target::Own { ttl, .. } => format!("tokens that live for {} s", ttl.as_secs_f64()),
-        Target::Real { .. } => "the tokens of your server".to_owned(),
+        Target::Own { ttl, revoke_every: None, .. } => format!("a token lives {} s", ttl.as_secs_f64()),
+        Target::Own { ttl, revoke_every: Some(every), .. } => {
+            format!("a token lives {} s, and one is revoked every {} s", ttl.as_secs_f64(), every.as_secs_f64())
+        }
+        Target::Real { .. } => "a server of yours".to_owned(),
     };
-    format!("{} threads, {tokens}{mode}", options.threads)
+    let (threads, calls, refreshes) = (options.threads, report.calls, report.refreshes());
+    format!("{threads} threads, {calls} calls, {refreshes} refreshes{mode} ({tokens})")
 }
 
 fn show(options: &Options, picture: &Picture, report: &Report) -> Result<bool, Box<dyn Error>> {
-    if let Some(file) = &options.svg {
-        std::fs::write(file, picture.svg()?).map_err(|error| format!("cannot write {}: {error}", file.display()))?;
-    }
     if options.json {
         println!("{}", report.json());
     } else {
         let colour = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         let width = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok()).unwrap_or(110);
         println!("{}\n{}", picture.text(width, colour), report.table());
+    }
+    if let Some(file) = &options.svg {
+        std::fs::write(file, picture.svg()?).map_err(|error| format!("cannot write {}: {error}", file.display()))?;
     }
     let faults = report.faults();
     for fault in &faults {

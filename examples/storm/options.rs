@@ -6,15 +6,16 @@ use std::str::FromStr;
 use std::time::Duration;
 
 pub(crate) const HELP: &str = "\
-Many threads call an API while its tokens expire and are revoked. Shows that each call is answered once and in order, and
-that one thread refreshes while the others wait.
+Many threads call an API while its tokens expire and are revoked. Shows that each call is answered once and
+in order, and that one thread refreshes while the others wait.
 
 Usage: storm [OPTIONS]
 
   --threads N            threads that call (32)
   --seconds S            for how long (10)
   --pause-ms MS          each thread's pause between two calls (3)
-  --proactive-only       refresh before a token's end only: a 401 goes to the caller, and nothing is revoked
+  --proactive-only       refresh before a token's end only: a 401 goes to the caller, so nothing is revoked
+                         unless --revoke-every is given
   --reactive-only        refresh after a 401 only
   --svg FILE             write the picture to FILE
   --json                 print one JSON object instead of the picture and the table
@@ -23,16 +24,18 @@ Usage: storm [OPTIONS]
 The server that comes with it, on loopback:
   --ttl S                life of an access token (1)
   --refresh-delay-ms MS  how long a refresh takes (50)
-  --revoke-every S       how often the token in use is revoked, 0 for never (1.5)
+  --revoke-every S       how often the token in use is revoked, 0 for never (1.5). A call that meets two
+                         revoked tokens, one after the other, gets a 401: it is sent again once.
 
 A server of yours instead, which gets GETs only:
   --token-url URL        its token endpoint
   --api URL              what to call
   --client-id ID         who asks
   --client-secret S      and the secret, unless the client is a public one
-  --refresh-token T      where to begin. Many servers accept it only once, and the one that replaces it is not kept.
+  --refresh-token T      where to begin. Many servers accept it only once, and the next one is not kept.
 
-Exit status: 0 all well; 1 a call was lost, doubled, out of order or failed, or a refresh was one too many; 2 bad usage.
+Exit status: 0 all well; 1 a call was lost, doubled, out of order or failed, or a refresh was one too many;
+2 bad usage.
 ";
 
 #[derive(Clone, Debug)]

@@ -78,7 +78,7 @@ impl Report {
             ("replays", stats.replays.to_string(), String::new()),
             ("token calls at once, at most", of_server(|server| server.token_calls_at_once), String::new()),
             ("invalid_grant", of_server(|server| server.invalid_grant), String::new()),
-            ("connections opened", of_server(|server| server.connections), "by the API calls".to_owned()),
+            ("connections opened", of_server(|server| server.connections), "token calls apart".to_owned()),
         ];
         let mut table = String::new();
         for (name, value, note) in rows.iter().filter(|(name, _, note)| !name.is_empty() || !note.is_empty()) {
@@ -93,7 +93,7 @@ impl Report {
         let of_server = |count: fn(&Counts) -> u64| self.server.as_ref().map(count);
         json!({
             "threads": self.threads,
-            "seconds": self.seconds,
+            "seconds": rounded(self.seconds),
             "calls": self.calls,
             "answered": self.answered,
             "failed": self.failed,
@@ -105,7 +105,7 @@ impl Report {
             "revocations": of_server(|server| server.revocations),
             "refreshes": self.refreshes(),
             "refreshes_needed": of_server(|server| server.refreshes_needed),
-            "youngest_replaced": self.server.as_ref().and_then(|server| server.youngest_replaced),
+            "youngest_replaced": self.server.as_ref().and_then(|server| server.youngest_replaced).map(rounded),
             "token_calls": of_server(|server| server.token_calls),
             "token_calls_at_once": of_server(|server| server.token_calls_at_once),
             "invalid_grant": of_server(|server| server.invalid_grant),
@@ -118,11 +118,16 @@ impl Report {
     }
 
     /// Where both sides count, the server's count stands: a refresh costs what it costs there.
-    fn refreshes(&self) -> u64 {
+    pub(crate) fn refreshes(&self) -> u64 {
         self.server.as_ref().map_or(self.stats.refreshes, |server| server.refreshes)
     }
 
     fn longest_wait_ms(&self) -> f64 {
-        self.stats.longest_wait.as_secs_f64() * 1000.0
+        rounded(self.stats.longest_wait.as_secs_f64() * 1000.0)
     }
+}
+
+/// To three places: what is behind them is noise.
+fn rounded(number: f64) -> f64 {
+    (number * 1000.0).round() / 1000.0
 }

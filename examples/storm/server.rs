@@ -37,8 +37,8 @@ pub(crate) struct Options {
     pub(crate) refresh_delay: Duration,
     /// How long an accepted call takes.
     pub(crate) think: Duration,
-    /// One of so many numbered calls of a thread (0: none) lies in a queue before its token is looked at, as behind a
-    /// busy gateway: its 401 comes when the others have a new token already.
+    /// Of so many numbered calls (0: none), one lies in a queue before its token is looked at, as behind a busy gateway:
+    /// its 401 comes when the others have a new token already.
     pub(crate) queue_every: u64,
     /// For how long.
     pub(crate) queue: Duration,
@@ -106,6 +106,7 @@ struct Shared {
     counts: Mutex<Counts>,
     log: Mutex<Log>,
     token_calls_now: AtomicU64,
+    arrivals: AtomicU64,
     stopping: AtomicBool,
 }
 
@@ -125,6 +126,7 @@ impl Server {
             counts: Mutex::default(),
             log: Mutex::default(),
             token_calls_now: AtomicU64::new(0),
+            arrivals: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
         });
         let for_acceptor = Arc::clone(&shared);
@@ -317,10 +319,10 @@ impl Shared {
         }
     }
 
-    /// Spread over the threads, which otherwise would all lie there at once.
-    fn is_queued(&self, thread: u64, number: u64) -> bool {
+    /// By arrival and not by the call's number: a call that is sent again shall not lie there a second time.
+    fn is_queued(&self) -> bool {
         let every = self.options.queue_every;
-        every > 0 && thread.wrapping_mul(37).wrapping_add(number) % every == 0
+        every > 0 && self.arrivals.fetch_add(1, Relaxed) % every == every / 2
     }
 
     fn api_call(&self, request: &Request) -> Response {
@@ -329,7 +331,7 @@ impl Shared {
             (Some(Ok(thread)), Some(Ok(number))) => Some((thread, number)),
             _ => None,
         };
-        if call.is_some_and(|(thread, number)| self.is_queued(thread, number)) {
+        if call.is_some() && self.is_queued() {
             thread::sleep(self.options.queue);
         }
         let token = request.header("authorization").and_then(|value| value.strip_prefix("Bearer "));

@@ -144,7 +144,10 @@ impl Shared {
                 Ok(()) => self.answered.get(worker).map(lock).iter_mut().for_each(|numbers| numbers.push(number)),
                 Err(error) => {
                     self.failed.fetch_add(1, Relaxed);
-                    let text = || format!("thread {}, call {number}: {error}", worker + 1);
+                    // What the session has to say travels inside ureq's error.
+                    let of_session = error.downcast_ref().and_then(ureq_auth::Error::in_ureq);
+                    let why = of_session.map_or(error.to_string(), ToString::to_string);
+                    let text = || format!("thread {}, call {number}: {why}", worker + 1);
                     lock(&self.first_failure).get_or_insert_with(text);
                 }
             }
