@@ -73,7 +73,8 @@ impl Policy {
         self
     }
 
-    /// Whether a refused token (a 401) leads to a refresh. On unless switched off.
+    /// Whether a refused token (a 401) leads to a refresh. On unless switched off. Even then, a request that was refused
+    /// with a token which has been replaced meanwhile goes out again with the new one: that costs no refresh.
     #[must_use]
     pub fn with_reactive(mut self, on: bool) -> Self {
         self.reactive = on;
