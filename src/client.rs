@@ -8,7 +8,7 @@ use ureq::http::{self, Request, Response, Uri};
 use ureq::typestate::{AgentScope, WithBody, WithoutBody};
 use ureq::{Agent, AsSendBody, Body, RequestBuilder};
 
-use crate::middleware::Bearer;
+use crate::middleware::{Bearer, LastStep};
 use crate::origin::Origin;
 use crate::{Error, Result, Session};
 
@@ -230,7 +230,7 @@ impl ClientBuilder {
                 Some(configure) => configure(config),
                 None => config,
             };
-            Inner { agent: config.build().new_agent(), session, origins }
+            Inner { agent: config.middleware(LastStep).build().new_agent(), session, origins }
         });
         if inner.agent.config().redirect_auth_headers() == RedirectAuthHeaders::SameHost {
             return Err(Error::invalid(
