@@ -8,7 +8,7 @@ use ureq::http::{self, Request, Response, Uri};
 use ureq::typestate::{AgentScope, WithBody, WithoutBody};
 use ureq::{Agent, AsSendBody, Body, RequestBuilder};
 
-use crate::middleware::Bearer;
+use crate::middleware::{Bearer, LastStep};
 use crate::origin::Origin;
 use crate::{Error, Result, Session};
 
@@ -203,7 +203,8 @@ impl ClientBuilder {
     /// # Errors
     ///
     /// [`InvalidInput`](crate::ErrorKind::InvalidInput) if there is no origin, one is not well formed or is plain http to
-    /// another machine, or ureq is set to `RedirectAuthHeaders::SameHost`, which would send the token to any port.
+    /// another machine, ureq is set to `RedirectAuthHeaders::SameHost`, which would send the token to any port, or
+    /// [`configure`](ClientBuilder::configure) has not built on what it got.
     pub fn build(self) -> Result<Client> {
         let ClientBuilder { session, origins, plain_http, replay_limit, max_redirects, configure } = self;
         if origins.is_empty() {
@@ -230,8 +231,15 @@ impl ClientBuilder {
                 Some(configure) => configure(config),
                 None => config,
             };
-            Inner { agent: config.build().new_agent(), session, origins }
+            Inner { agent: config.middleware(LastStep).build().new_agent(), session, origins }
         });
+        // The middleware alone holds such a reference; it is gone where a builder of the user's own was given back.
+        if Arc::weak_count(&inner) == 0 {
+            return Err(Error::invalid(
+                "configure() has given back another builder than the one that it got, so that no call would carry the \
+                 token: begin with the argument, as in configure(|config| config.max_idle_age(..))",
+            ));
+        }
         if inner.agent.config().redirect_auth_headers() == RedirectAuthHeaders::SameHost {
             return Err(Error::invalid(
                 "RedirectAuthHeaders::SameHost would send the token to any port of a host: leave it at Never, the client \

@@ -39,6 +39,27 @@ pub struct NotReplayed;
 #[derive(Clone, Copy)]
 struct OwnAttempt;
 
+/// Marks an answer of another address than the request went to: ureq has followed a redirect by itself, as it does where
+/// its own `max_redirects` is set. Its hops carry no token.
+#[derive(Clone, Copy)]
+struct FollowedByUreq;
+
+/// The last of the chain, behind the user's middlewares: only here is it known where a request really goes to, and that an
+/// answer is ureq's own, which has an address (to ask another middleware's answer for one would panic).
+pub(crate) struct LastStep;
+
+impl Middleware for LastStep {
+    fn handle(&self, request: Request<SendBody<'_>>, next: MiddlewareNext<'_>) -> Result<Response<Body>, ureq::Error> {
+        // Counts references, no more.
+        let uri = request.uri().clone();
+        let mut answer = next.handle(request)?;
+        if !answer.status().is_success() && *answer.get_uri() != uri {
+            answer.extensions_mut().insert(FollowedByUreq);
+        }
+        Ok(answer)
+    }
+}
+
 pub(crate) struct Bearer {
     pub(crate) session: Session,
     pub(crate) origins: Vec<Origin>,
@@ -162,7 +183,7 @@ impl Bearer {
         redirects: &mut u32,
     ) -> Result<Step, ureq::Error> {
         let limit = call.head.max_redirects().unwrap_or(self.max_redirects);
-        let Some(agent) = agent.filter(|_| limit > 0 && !call.was_redirected(&answer)) else {
+        let Some(agent) = agent.filter(|_| limit > 0 && !was_redirected(&answer)) else {
             return Ok(Step::Over(Ok(answer)));
         };
         let Some(hop) = redirect::follow(&call.head.method, &call.head.uri, answer.status(), answer.headers())? else {
@@ -218,7 +239,7 @@ impl<R: Read> Call<R> {
         match result {
             Ok(answer) => {
                 answer.status() == StatusCode::UNAUTHORIZED
-                    && !self.was_redirected(answer)
+                    && !was_redirected(answer)
                     && challenge::blames_token(
                         answer.headers().get_all(WWW_AUTHENTICATE).iter().map(|value| value.as_bytes()),
                     )
@@ -227,12 +248,10 @@ impl<R: Read> Call<R> {
             Err(error) => matches!(error, ureq::Error::StatusCode(401)),
         }
     }
+}
 
-    /// Has ureq followed a redirect by itself, as it does where its own `max_redirects` is set? Its hops carry no token.
-    fn was_redirected(&self, answer: &Response<Body>) -> bool {
-        // An answer that another middleware made has no address, and asking for it would panic.
-        !answer.extensions().is_empty() && *answer.get_uri() != self.head.uri
-    }
+fn was_redirected(answer: &Response<Body>) -> bool {
+    answer.extensions().get::<FollowedByUreq>().is_some()
 }
 
 /// A request without its body and without our header.

@@ -1,0 +1,84 @@
+//! Which answers are the token's fault.
+
+use ureq_auth::NotReplayed;
+
+use crate::client::{builder_of, client_of, refuses_the_first, text};
+use crate::server::{Answer, Server};
+
+fn refusal(lines: &[&str]) -> Answer {
+    lines.iter().fold(Answer::new(401), |answer, line| answer.header("WWW-Authenticate", *line)).body("no")
+}
+
+#[test]
+fn a_401_that_another_token_would_not_help_against_is_the_answer() {
+    for lines in [
+        &["Bearer error=\"insufficient_scope\", scope=\"admin\""][..],
+        &["bearer realm=\"x\", error=insufficient_scope"],
+        &["Bearer error=\"invalid_request\""],
+        &["Basic realm=\"x\""],
+        &["Negotiate", "NTLM"],
+        &["Basic realm=\"x\"", "Bearer error=\"insufficient_scope\""],
+    ] {
+        let server = Server::script([refusal(lines)]);
+        let (client, calls) = client_of(&server);
+        let mut answer = client.get(server.url("/")).call().unwrap();
+        assert_eq!(answer.status(), 401);
+        let kept: Vec<_> =
+            answer.headers().get_all("www-authenticate").iter().map(|line| line.to_str().unwrap()).collect();
+        assert_eq!(kept, lines);
+        assert_eq!(answer.body_mut().read_to_string().unwrap(), "no");
+        assert!(answer.extensions().get::<NotReplayed>().is_none());
+        assert_eq!(calls.count(), 1, "{lines:?}");
+    }
+}
+
+#[test]
+fn a_401_that_says_nothing_against_it_is_a_refresh() {
+    for lines in
+        [&[][..], &["Bearer"], &["Basic realm=\"x\"", "Bearer"], &["Basic realm=\"x\", Bearer error=\"expired\""]]
+    {
+        let server = Server::script([refusal(lines), Answer::ok("fine")]);
+        let (client, calls) = client_of(&server);
+        assert_eq!(text(client.get(server.url("/")).call()), "fine");
+        assert_eq!(calls.count(), 2, "{lines:?}");
+    }
+}
+
+#[test]
+fn other_statuses_are_not_the_tokens_business() {
+    for status in [400, 403, 404, 407, 429, 500, 503] {
+        // A challenge would not change that.
+        let answer = || Answer::new(status).header("WWW-Authenticate", "Bearer error=\"invalid_token\"");
+        let server = Server::script([answer(), answer()]);
+        let (client, calls) = client_of(&server);
+        assert_eq!(client.get(server.url("/")).call().unwrap().status(), status);
+        let (builder, others) = builder_of(&server);
+        let error = builder.build().unwrap().get(server.url("/")).call().unwrap_err();
+        assert!(matches!(error, ureq::Error::StatusCode(code) if code == status), "{error:?}");
+        assert_eq!((calls.count(), others.count()), (1, 1), "{status}");
+    }
+}
+
+#[test]
+fn a_401_from_an_origin_that_is_not_ours_is_none_of_our_business() {
+    let foreign = Server::script([Answer::refused(), Answer::refused()]);
+    let server = Server::start(refuses_the_first);
+    for as_error in [false, true] {
+        let (builder, calls) = builder_of(&server);
+        let client = builder.configure(move |config| config.http_status_as_error(as_error)).build().unwrap();
+        let result = client.get(foreign.url("/")).call();
+        assert_eq!(result.is_err(), as_error);
+        assert_eq!(calls.count(), 0);
+    }
+    assert_eq!(foreign.told(), ["GET /", "GET /"]);
+}
+
+#[test]
+fn a_401_on_a_head_request_is_one_too() {
+    let server = Server::start(refuses_the_first);
+    let (client, _) = client_of(&server);
+    let answer = client.head(server.url("/")).call().unwrap();
+    assert_eq!(answer.status(), 200);
+    assert_eq!(server.told(), ["HEAD / Bearer token-1", "HEAD / Bearer token-2"]);
+    assert_eq!(server.connections(), 1);
+}

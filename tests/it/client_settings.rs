@@ -1,0 +1,230 @@
+//! ureq's own settings, for an agent and for one request, and middlewares of the user's own: all of it means what it
+//! means in plain ureq, on each attempt.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use ureq::http::{Request, Response, StatusCode};
+use ureq::middleware::MiddlewareNext;
+use ureq::{Body, Error as UreqError, SendBody};
+use ureq_auth::Client;
+
+use crate::client::{builder_of, client_of, in_threads, plain_statuses, refuses_the_first, text};
+use crate::server::{Answer, Gate, Server};
+
+#[test]
+fn a_status_is_an_error_or_an_answer_as_the_agent_and_the_request_say() {
+    // A refusal that is cured, one that is not the token's fault, and another status.
+    let server = Server::start(|seen| match seen.target.as_str() {
+        "/" => refuses_the_first(seen),
+        "/scope" => Answer::new(401).header("WWW-Authenticate", "Bearer error=\"insufficient_scope\""),
+        _ => Answer::new(404),
+    });
+    for (of_agent, of_request) in [(true, None), (false, None), (true, Some(false)), (false, Some(true))] {
+        let (builder, _) = builder_of(&server);
+        let client = builder.configure(move |config| config.http_status_as_error(of_agent)).build().unwrap();
+        let call = |path| {
+            let request = client.get(server.url(path));
+            match of_request {
+                Some(as_error) => request.config().http_status_as_error(as_error).build().call(),
+                None => request.call(),
+            }
+        };
+        assert_eq!(text(call("/")), "GET ");
+        for (path, status) in [("/missing", 404), ("/scope", 401)] {
+            match (call(path), of_request.unwrap_or(of_agent)) {
+                (Err(UreqError::StatusCode(code)), true) => assert_eq!(code, status),
+                (Ok(answer), false) => assert_eq!(answer.status(), status),
+                (result, as_error) => panic!("{path}, {as_error}: {result:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_requests_own_settings_hold_for_the_replay_too() {
+    let server = Server::start(refuses_the_first);
+    let (client, _) = client_of(&server);
+    let request = client.get(server.url("/")).config().user_agent("of this request").accept("text/x").build();
+    assert_eq!(text(request.header_raw("X-CaSe", b"kept").query("a", "1 2").call()), "GET ");
+    let seen = server.seen();
+    assert_eq!(seen.len(), 2);
+    for seen in seen {
+        assert_eq!((seen.header("user-agent"), seen.header("accept")), (Some("of this request"), Some("text/x")));
+        assert!(seen.headers.contains(&("X-CaSe".to_owned(), "kept".to_owned())), "{seen:?}");
+        assert_eq!(seen.target, "/?a=1%202");
+    }
+}
+
+#[test]
+fn a_requests_own_time_out_holds_for_the_replay_too() {
+    let never = Gate::new(1);
+    let gate = never.clone();
+    let server = Server::start(move |seen| {
+        if seen.bearer() != Some("token-1") {
+            gate.wait();
+        }
+        Answer::refused()
+    });
+    let (client, _) = client_of(&server);
+    let request = client.get(server.url("/")).config().timeout_global(Some(Duration::from_millis(100))).build();
+    let error = request.call().unwrap_err();
+    assert!(matches!(error, UreqError::Timeout(_)), "{error:?}");
+    assert_eq!(server.count(), 2);
+    never.open();
+}
+
+#[test]
+fn extensions_of_the_caller_reach_each_attempt() {
+    #[derive(Clone)]
+    struct Mine(&'static str);
+
+    let found: Arc<Mutex<Vec<&str>>> = Arc::default();
+    let finding = Arc::clone(&found);
+    let finder = move |request: Request<SendBody<'_>>, next: MiddlewareNext<'_>| {
+        finding.lock().unwrap().extend(request.extensions().get::<Mine>().map(|mine| mine.0));
+        next.handle(request)
+    };
+    let server = Server::start(refuses_the_first);
+    let (builder, _) = builder_of(&server);
+    let client = builder.configure(|config| config.middleware(finder)).build().unwrap();
+    client.get(server.url("/")).extension(Mine("here")).call().unwrap();
+    assert_eq!(*found.lock().unwrap(), ["here", "here"]);
+}
+
+/// Notes the token of each request that passes, and the status of each answer.
+fn spy(
+    notes: &Arc<Mutex<Vec<String>>>,
+) -> impl Fn(Request<SendBody<'_>>, MiddlewareNext<'_>) -> Result<Response<Body>, UreqError> + Send + Sync + 'static {
+    let notes = Arc::clone(notes);
+    move |mut request: Request<SendBody<'_>>, next: MiddlewareNext<'_>| {
+        let token = request.headers().get("authorization").unwrap().to_str().unwrap().to_owned();
+        request.headers_mut().insert("X-Seen", "1".parse().unwrap());
+        let result = next.handle(request);
+        let status = match &result {
+            Ok(answer) => answer.status().as_u16(),
+            Err(UreqError::StatusCode(status)) => *status,
+            Err(error) => panic!("{error}"),
+        };
+        notes.lock().unwrap().push(format!("{token} {status}"));
+        result
+    }
+}
+
+#[test]
+fn middlewares_of_the_user_see_each_attempt_once() {
+    for as_error in [true, false] {
+        let notes = Arc::default();
+        let spy = spy(&notes);
+        let server = Server::start(refuses_the_first);
+        let (builder, _) = builder_of(&server);
+        let configure =
+            move |config: ureq::config::ConfigBuilder<_>| config.middleware(spy).http_status_as_error(as_error);
+        let client = builder.configure(configure).build().unwrap();
+        assert_eq!(text(client.post(server.url("/")).send("x")), "POST x");
+        assert_eq!(*notes.lock().unwrap(), ["Bearer token-1 401", "Bearer token-2 200"]);
+        for seen in server.seen() {
+            let marks = seen.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("x-seen"));
+            assert_eq!(marks.count(), 1, "{seen:?}");
+        }
+    }
+}
+
+#[test]
+fn a_middleware_may_change_the_address_and_the_401_still_counts() {
+    let versioned = |mut request: Request<SendBody<'_>>, next: MiddlewareNext<'_>| {
+        *request.uri_mut() = format!("{}?v=2", request.uri()).parse().unwrap();
+        next.handle(request)
+    };
+    let server = Server::start(|seen| match seen.target.as_str() {
+        "/moved?v=2" => Answer::redirect(302, "/there"),
+        _ => refuses_the_first(seen),
+    });
+    let (builder, calls) = builder_of(&server);
+    let client = builder.configure(move |config| plain_statuses(config).middleware(versioned)).build().unwrap();
+    assert_eq!(text(client.get(server.url("/")).call()), "GET ");
+    assert_eq!(server.told(), ["GET /?v=2 Bearer token-1", "GET /?v=2 Bearer token-2"]);
+    assert_eq!(calls.count(), 2);
+    assert_eq!(text(client.get(server.url("/moved")).call()), "GET ");
+    assert_eq!(server.told()[3], "GET /there?v=2 Bearer token-2");
+}
+
+/// An answer that never came near a server, as of a cache or of a mock.
+#[derive(Clone)]
+struct FromCache;
+
+#[test]
+fn answers_that_a_middleware_makes_by_itself_are_no_reason_to_panic() {
+    for marked in [false, true] {
+        for status in [200, 302, 401, 404] {
+            let made = Arc::new(AtomicUsize::new(0));
+            let making = Arc::clone(&made);
+            let cache = move |_: Request<SendBody<'_>>, _: MiddlewareNext<'_>| {
+                making.fetch_add(1, Ordering::SeqCst);
+                let mut answer = Response::new(Body::builder().data("cached"));
+                *answer.status_mut() = StatusCode::from_u16(status).unwrap();
+                if marked {
+                    answer.extensions_mut().insert(FromCache);
+                }
+                Ok(answer)
+            };
+            let server = Server::untouched();
+            let (builder, _) = builder_of(&server);
+            let client = builder.configure(|config| config.middleware(cache)).build().unwrap();
+            let answer = client.get(server.url("/")).call().unwrap();
+            assert_eq!(answer.status(), status);
+            assert_eq!(answer.extensions().get::<FromCache>().is_some(), marked);
+            assert_eq!(text(Ok(answer)), "cached");
+            let attempts = if status == 401 { 2 } else { 1 };
+            assert_eq!(made.load(Ordering::SeqCst), attempts, "{status}");
+        }
+    }
+}
+
+#[test]
+fn a_middleware_that_fails_is_heard() {
+    let failing = |_: Request<SendBody<'_>>, _: MiddlewareNext<'_>| -> Result<Response<Body>, UreqError> {
+        Err(UreqError::Other("out of order".into()))
+    };
+    let server = Server::untouched();
+    let (builder, calls) = builder_of(&server);
+    let client = builder.configure(move |config| config.middleware(failing)).build().unwrap();
+    assert!(client.get(server.url("/")).call().unwrap_err().to_string().contains("out of order"));
+    assert_eq!(calls.count(), 1);
+}
+
+#[test]
+fn the_401s_connection_serves_the_replay() {
+    let server = Server::start(refuses_the_first);
+    let (client, _) = client_of(&server);
+    assert_eq!(text(client.post(server.url("/")).send("x")), "POST x");
+    assert_eq!((server.count(), server.connections()), (2, 1));
+}
+
+#[test]
+fn after_a_flight_the_connections_stay_near_the_number_of_threads() {
+    let all_are_in = Gate::new(16);
+    let server = Server::start(move |seen| {
+        if seen.bearer() == Some("token-1") {
+            all_are_in.arrive();
+        }
+        refuses_the_first(seen)
+    });
+    let (client, calls) = client_of(&server);
+    in_threads(16, |_| {
+        for _ in 0..10 {
+            assert_eq!(text(client.get(server.url("/")).call()), "GET ");
+        }
+    });
+    assert_eq!(calls.count(), 2);
+    assert_eq!(server.count(), 16 + 160);
+    assert!(server.connections() <= 16 + 2, "{} connections", server.connections());
+}
+
+#[test]
+fn the_users_own_pool_size_is_left_as_it_is() {
+    let (builder, _) = builder_of(&Server::untouched());
+    let client: Client = builder.configure(|config| config.max_idle_connections_per_host(5)).build().unwrap();
+    assert_eq!(client.agent().config().max_idle_connections_per_host(), 5);
+}

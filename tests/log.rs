@@ -1,0 +1,111 @@
+//! What is logged, in a process of its own, for a logger is the process's: an operator's lines, and no secret in any.
+#![cfg(feature = "ureq")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use log::{Level, LevelFilter, Log, Metadata, Record};
+use ureq_auth::{Client, Policy, Session, SourceError, Token};
+
+#[path = "it/server.rs"]
+mod server;
+
+use server::{Answer, Server};
+
+struct Lines(Mutex<Vec<(Level, String, String)>>);
+
+static LINES: Lines = Lines(Mutex::new(Vec::new()));
+
+impl Log for Lines {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        let line = (record.level(), record.target().to_owned(), record.args().to_string());
+        self.0.lock().unwrap().push(line);
+    }
+
+    fn flush(&self) {}
+}
+
+#[test]
+fn no_line_of_a_whole_run_holds_a_token_or_a_secret() {
+    log::set_logger(&LINES).unwrap();
+    log::set_max_level(LevelFilter::Trace);
+    a_run_of_mixed_calls();
+
+    let lines = LINES.0.lock().unwrap();
+    let of_ours = || lines.iter().filter(|(_, target, _)| target.starts_with("ureq_auth"));
+    for (level, target, line) in lines.iter() {
+        // ureq writes the wire at trace; what is ours keeps silent at every level.
+        if *level <= Level::Debug || target.starts_with("ureq_auth") {
+            assert!(!line.contains("hunter2"), "{level} {target}: {line}");
+        }
+    }
+    // That nothing is found must not be because nothing is there: ureq shows its headers, we each kind of event.
+    assert!(lines.iter().any(|(level, target, _)| *level == Level::Debug && target.starts_with("ureq::")));
+    assert!(lines.iter().any(|(level, _, line)| *level == Level::Trace && line.contains("hunter2")));
+    for part in [
+        "refreshing the token (First)",
+        "refreshing the token (Refused)",
+        "next attempt in",
+        "is out after",
+        "sending the refused request again with token 2",
+        "cannot be sent again",
+        "the API refuses too often",
+        "the refresh failed",
+    ] {
+        assert!(
+            of_ours().any(|(_, _, line)| line.contains(part)),
+            "{part:?} is not in {:?}",
+            of_ours().collect::<Vec<_>>()
+        );
+    }
+    assert!(
+        of_ours()
+            .all(|(level, _, line)| (*level == Level::Warn) == (line.contains("failed") || line.contains("too often")))
+    );
+}
+
+/// Every token and refresh token holds "hunter2".
+fn a_run_of_mixed_calls() {
+    let server = Server::start(|seen| match (seen.target.as_str(), seen.bearer()) {
+        ("/never", _) | (_, None | Some("hunter2-1")) => Answer::refused(),
+        ("/moved", _) => Answer::redirect(302, "/"),
+        _ => Answer::ok("fine"),
+    });
+    let calls = AtomicUsize::new(0);
+    let source = move |_: Option<&Token>| match calls.fetch_add(1, Ordering::SeqCst) + 1 {
+        2 => Err(SourceError::unavailable("HTTP status 503")),
+        6.. => Err(SourceError::rejected("HTTP status 400").with_code("invalid_grant")),
+        number => Ok(Token::new(format!("hunter2-{number}"))?.with_refresh_token("refresh-hunter2")),
+    };
+    let policy = Policy::new().with_backoff(Duration::from_millis(1), Duration::from_millis(1));
+    let session = Session::builder(source).policy(policy).build().unwrap();
+    let client = Client::builder(session.clone())
+        .origin(server.origin())
+        .replay_limit(8)
+        .configure(|config| config.http_status_as_error(false))
+        .build()
+        .unwrap();
+    let statuses = |path: &str| client.get(server.url(path)).call().map(|answer| answer.status().as_u16());
+
+    assert_eq!(statuses("/").unwrap(), 200);
+    assert_eq!(statuses("/moved").unwrap(), 200);
+    assert_eq!(client.post(server.url("/never")).send("more than eight bytes").unwrap().status(), 401);
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| (0..5).for_each(|_| assert_eq!(statuses("/never").unwrap(), 401)));
+        }
+    });
+    // A session of its own, whose source has nothing to give.
+    let ended = Session::new(|_: Option<&Token>| -> Result<Token, SourceError> {
+        Err(SourceError::rejected("HTTP status 400").with_code("invalid_grant"))
+    });
+    let client = Client::new(ended.unwrap(), &server.origin()).unwrap();
+    client.get(server.url("/")).call().unwrap_err();
+}
