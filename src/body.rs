@@ -3,7 +3,7 @@
 //! A `SendBody` can be read once and does not tell its length, so a small one is read ahead into memory and sent from
 //! there. What is larger streams on; a body whose caller has said how it is framed may be live, and is recorded as it goes.
 
-use std::io::{self, Read};
+use std::io::{self, Cursor, Read};
 
 use ureq::http::header::{CONTENT_LENGTH, EXPECT, HeaderValue, TRANSFER_ENCODING};
 use ureq::http::request::Parts;
@@ -173,11 +173,11 @@ impl<R: Read> Read for Tape<R> {
 
 /// Reads a small answer to its end, so that its connection is free for the next request, and gives it back as it was: the
 /// caller may get it after all. One whose length is not known is left alone: it may never end.
-pub(crate) fn put_aside(response: Response<Body>) -> Result<Response<Body>, ureq::Error> {
+pub(crate) fn put_aside(response: Response<Body>) -> Response<Body> {
     if response.body().content_length().is_none_or(|length| length > DRAIN_LIMIT) {
-        return Ok(response);
+        return response;
     }
-    let (parts, mut body) = response.into_parts();
+    let (parts, body) = response.into_parts();
     let mut builder = Body::builder();
     if let Some(mime_type) = body.mime_type() {
         builder = builder.mime_type(mime_type);
@@ -185,6 +185,25 @@ pub(crate) fn put_aside(response: Response<Body>) -> Result<Response<Body>, ureq
     if let Some(charset) = body.charset() {
         builder = builder.charset(charset);
     }
-    let text = body.read_to_vec()?;
-    Ok(Response::from_parts(parts, builder.data(text)))
+    let mut text = Vec::new();
+    let body = match body.into_reader().read_to_end(&mut text) {
+        Ok(_) => builder.data(text),
+        Err(error) => builder.reader(Torn { text: Cursor::new(text), error: Some(error) }),
+    };
+    Response::from_parts(parts, body)
+}
+
+/// An answer that broke off: whoever reads it gets what came, and the error where it happened.
+struct Torn {
+    text: Cursor<Vec<u8>>,
+    error: Option<io::Error>,
+}
+
+impl Read for Torn {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.text.read(buffer)? {
+            0 => self.error.take().map_or(Ok(0), Err),
+            count => Ok(count),
+        }
+    }
 }

@@ -155,7 +155,7 @@ impl Bearer {
         result: Result<Response<Body>, ureq::Error>,
     ) -> Result<Step, ureq::Error> {
         // Before the wait for the flight: a crowd of waiting threads would otherwise hold a connection each.
-        let result = result.and_then(body::put_aside);
+        let result = result.map(body::put_aside);
         let token = match self.session.rejected(refused) {
             Ok(token) => token,
             // The API's own trouble: what it says is the answer.
