@@ -1,8 +1,10 @@
 //! Which answers are the token's fault.
 
-use ureq_auth::NotReplayed;
+use std::io::Read;
 
-use crate::client::{builder_of, client_of, refuses_the_first, text};
+use ureq_auth::{Client, NotReplayed, Policy, Session};
+
+use crate::client::{Calls, builder_of, client_of, numbered, plain_statuses, refuses_the_first, text};
 use crate::server::{Answer, Server};
 
 fn refusal(lines: &[&str]) -> Answer {
@@ -81,4 +83,29 @@ fn a_401_on_a_head_request_is_one_too() {
     assert_eq!(answer.status(), 200);
     assert_eq!(server.told(), ["HEAD / Bearer token-1", "HEAD / Bearer token-2"]);
     assert_eq!(server.connections(), 1);
+}
+
+#[test]
+fn a_401_that_breaks_off_is_sent_again_like_any_other() {
+    let server = Server::script([Answer::refused().torn(), Answer::ok("fine")]);
+    let (client, _) = client_of(&server);
+    assert_eq!(text(client.get(server.url("/")).call()), "fine");
+}
+
+#[test]
+fn a_401_that_breaks_off_is_still_a_401_for_its_caller_and_the_body_breaks_where_it_broke() {
+    let server = Server::script([Answer::refused().torn(), Answer::refused().torn()]);
+    let session = Session::builder(numbered(Calls::default())).policy(Policy::new().with_reactive(false));
+    let client = Client::builder(session.build().unwrap()).origin(server.origin()).configure(plain_statuses);
+    let (one_shot, _) = builder_of(&server);
+    let one_shot = one_shot.replay_limit(0).configure(plain_statuses).build().unwrap();
+    for (client, marked) in [(client.build().unwrap(), false), (one_shot, true)] {
+        let mut answer = client.post(server.url("/")).send("body").unwrap();
+        assert_eq!(answer.status(), 401);
+        assert_eq!(answer.headers()["www-authenticate"], "Bearer error=\"invalid_token\"");
+        assert_eq!(answer.extensions().get::<NotReplayed>().is_some(), marked);
+        let mut text = Vec::new();
+        answer.body_mut().as_reader().read_to_end(&mut text).unwrap_err();
+        assert_eq!(text, b"who are you?");
+    }
 }

@@ -37,11 +37,15 @@ pub(crate) struct Answer {
     headers: Vec<(String, String)>,
     body: Vec<u8>,
     close: bool,
+    /// How much of the body it says it has, and then does not send.
+    missing: usize,
 }
 
+type Handler<T> = Box<dyn Fn(&Seen) -> T + Send + Sync>;
+
 struct Shared {
-    early: Box<dyn Fn(&Seen) -> Option<Answer> + Send + Sync>,
-    handler: Box<dyn Fn(&Seen) -> Answer + Send + Sync>,
+    early: Handler<Option<Answer>>,
+    handler: Handler<Answer>,
     seen: Mutex<Vec<Seen>>,
     connections: AtomicUsize,
     stopping: AtomicBool,
@@ -220,7 +224,8 @@ fn read_body(reader: &mut impl BufRead, seen: &Seen) -> Option<Vec<u8>> {
             if size == 0 {
                 return Some(body);
             }
-            body.extend_from_slice(&chunk[..size]);
+            chunk.truncate(size);
+            body.append(&mut chunk);
         }
     }
     let length = seen.header("content-length").map_or(0, |length| length.parse().unwrap());
@@ -261,7 +266,7 @@ impl std::fmt::Display for Seen {
 
 impl Answer {
     pub(crate) fn new(status: u16) -> Self {
-        Answer { status, headers: Vec::new(), body: Vec::new(), close: false }
+        Answer { status, headers: Vec::new(), body: Vec::new(), close: false, missing: 0 }
     }
 
     pub(crate) fn ok(body: impl AsRef<[u8]>) -> Self {
@@ -292,6 +297,12 @@ impl Answer {
         self
     }
 
+    /// Breaks off in the middle of the body.
+    pub(crate) fn torn(mut self) -> Self {
+        self.missing = 100;
+        self.closing()
+    }
+
     fn write(&self, stream: &TcpStream, head_only: bool) {
         let mut text = format!("HTTP/1.1 {} Status\r\n", self.status);
         for (name, value) in &self.headers {
@@ -300,7 +311,7 @@ impl Answer {
         if self.close {
             text += "Connection: close\r\n";
         }
-        text += &format!("Content-Length: {}\r\n\r\n", self.body.len());
+        text += &format!("Content-Length: {}\r\n\r\n", self.body.len() + self.missing);
         let mut bytes = text.into_bytes();
         if !head_only {
             bytes.extend_from_slice(&self.body);
