@@ -1,0 +1,17 @@
+//! Scenario tests, one binary. Threads are ordered by gates and by the session's own events, time is moved by hand: no
+//! test sleeps to wait for something, and none asserts on the wall clock (rule 4 has the one exception and its reason).
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+mod support;
+
+mod flight_rules;
+mod flight_rules_verdicts;
+mod loop_breaker;
+mod one_refresh;
+// mod parsers;
+// mod policy;
+mod refresh_outcomes;
+mod sharing;
+mod superseded;
+// mod time;
+// mod traps_core;
