@@ -5,6 +5,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::time::Duration;
 
 use crate::clock::Tick;
+use crate::source::Outcome;
 use crate::token::{Life, Token};
 use crate::{Error, Result};
 
@@ -272,9 +273,11 @@ pub(crate) enum Freshness {
 #[derive(Debug, Default)]
 pub(crate) struct History {
     /// Flights that failed in a row.
-    pub(crate) failures: u32,
-    /// How many of them, at the end, ended in the unknown.
-    pub(crate) unknowns: u32,
+    failures: u32,
+    /// How many flights ended in the unknown since the server last gave a clear answer.
+    unknowns: u32,
+    /// How many times credentials came from outside: what a flight for earlier ones met is not held against the later.
+    login: u64,
     /// The life of the last token whose life was told.
     pub(crate) previous_lifetime: Option<Duration>,
     server: Option<(Tick, Duration)>,
@@ -282,6 +285,43 @@ pub(crate) struct History {
 }
 
 impl History {
+    pub(crate) fn login(&self) -> u64 {
+        self.login
+    }
+
+    /// New credentials have a clean record.
+    pub(crate) fn begin_login(&mut self) {
+        self.login += 1;
+        (self.failures, self.unknowns) = (0, 0);
+    }
+
+    pub(crate) fn count_success(&mut self, login: u64) {
+        if login == self.login {
+            (self.failures, self.unknowns) = (0, 0);
+        }
+    }
+
+    /// Notes a failed flight and says how long the session pauses; `None` if there is to be no other until new credentials.
+    pub(crate) fn count_failure(
+        &mut self,
+        policy: &Policy,
+        outcome: Outcome,
+        retry_after: Option<Duration>,
+        login: u64,
+    ) -> Option<Duration> {
+        if login == self.login {
+            self.failures = self.failures.saturating_add(1);
+            // One that was not sent tells nothing of one that was: only a clear answer does.
+            self.unknowns = self.unknowns.saturating_add(u32::from(outcome == Outcome::Unknown));
+        }
+        match outcome {
+            Outcome::Rejected | Outcome::Misconfigured => None,
+            // The second: a third use of what may be a spent refresh token would be blind.
+            Outcome::Unknown if self.unknowns > 1 => None,
+            _ => Some(policy.backoff(self.failures, retry_after)),
+        }
+    }
+
     /// Learns the server's clock from the time in an answer.
     pub(crate) fn learn_server_time(&mut self, at: Tick, time: Duration) {
         self.server = Some((at, time));

@@ -150,8 +150,7 @@ impl Session {
         let now = shared.clock.now();
         let life = {
             let mut history = shared.history.lock();
-            history.failures = 0;
-            history.unknowns = 0;
+            history.begin_login();
             shared.policy.restored_life(&token, now, &history, shared.clock.wall())
         };
         shared.flight.install(|generation| shared.seal(token, life, generation));
@@ -192,7 +191,7 @@ impl Session {
         &'a self,
         wish: Wish,
         mut entry: Entry<'a, Token, Error>,
-        deadline: Tick,
+        mut deadline: Tick,
     ) -> Result<Arc<Token>> {
         let shared = &*self.0;
         loop {
@@ -202,7 +201,11 @@ impl Session {
                 Entry::Reentrant => return Err(SourceError::reentrant().into_error(None)),
                 Entry::Lead(leader) => match shared.lead(leader, wish) {
                     Ok(Some(token)) => return Ok(token),
-                    Ok(None) => None,
+                    Ok(None) => {
+                        // It has led, not waited: what comes now has its whole time.
+                        deadline = shared.clock.now().after(shared.policy.wait_timeout);
+                        None
+                    }
                     Err(error) => Some(error),
                 },
                 Entry::Join(waiter) => {
@@ -230,14 +233,15 @@ impl Session {
             if let Some(error) = error {
                 return shared.fall_back(wish, now).ok_or(error);
             }
-            if now >= deadline {
+            entry = shared.flight.enter(now, |token, generation| shared.need(wish, token, generation, now));
+            // Only now: a token that is there is worth having at any time.
+            if now >= deadline && matches!(entry, Entry::Lead(_) | Entry::Join(_)) {
                 return Err(Error::new(
                     ErrorKind::Timeout,
                     "one refresh after the other was given up half-way, until this call's waiting time was over: \
                      see whether the token source panics",
                 ));
             }
-            entry = shared.flight.enter(now, |token, generation| shared.need(wish, token, generation, now));
         }
     }
 }
@@ -273,7 +277,8 @@ impl Shared {
         let begin = self.clock.now();
         let reason = self.reason(leader.previous().map(|token| &**token), wish, begin);
         self.emit(Event::RefreshStarted { reason });
-        let answer = self.ask(leader.previous().map(|token| &**token), begin);
+        let login = self.history.lock().login();
+        let answer = self.ask(leader.previous().map(|token| &**token), begin, login);
         let took = self.clock.now().since(begin);
         match answer {
             Ok(mut token) => {
@@ -292,7 +297,7 @@ impl Shared {
                 Ok(Some(token))
             }
             Err(error) => {
-                let (error, still_ours) = self.settle(leader, error);
+                let (error, still_ours) = self.settle(leader, error, login);
                 if !still_ours {
                     self.emit(Event::Superseded);
                     return Ok(None);
@@ -315,13 +320,13 @@ impl Shared {
     }
 
     /// Asks the source, again after a pause if it is unavailable, within the budget.
-    fn ask(&self, previous: Option<&Token>, begin: Tick) -> Result<Token, SourceError> {
+    fn ask(&self, previous: Option<&Token>, begin: Tick, login: u64) -> Result<Token, SourceError> {
         let mut attempt = 1;
         loop {
             let sent = self.clock.now();
             let time_left = self.policy.budget.saturating_sub(sent.since(begin));
             let error = match self.source.fetch(Fetch { previous, time_left }) {
-                Ok(token) => return Ok(self.received(token, sent)),
+                Ok(token) => return Ok(self.received(token, sent, login)),
                 Err(error) => error,
             };
             let pause = self.policy.pause(attempt, error.retry_after());
@@ -336,7 +341,7 @@ impl Shared {
     }
 
     /// Works out the life of a token that has just come, and learns what it tells for the next one.
-    fn received(&self, mut token: Token, sent: Tick) -> Token {
+    fn received(&self, mut token: Token, sent: Tick, login: u64) -> Token {
         let arrived = self.clock.now();
         let wall = self.clock.wall();
         let mut history = self.history.lock();
@@ -345,37 +350,23 @@ impl Shared {
         }
         token.life = self.policy.life(&token, sent, arrived, &history, wall);
         history.previous_lifetime = token.life.lifetime.or(history.previous_lifetime);
-        history.failures = 0;
-        history.unknowns = 0;
+        history.count_success(login);
         token
     }
 
     /// Decides how long a failure stands, and makes it the flight's verdict. False: the flight was superseded.
-    fn settle(&self, leader: Leader<'_, Token, Error>, error: SourceError) -> (Error, bool) {
+    fn settle(&self, leader: Leader<'_, Token, Error>, error: SourceError, login: u64) -> (Error, bool) {
         let outcome = error.outcome();
-        let backoff = {
-            let mut history = self.history.lock();
-            history.failures = history.failures.saturating_add(1);
-            history.unknowns = if outcome == Outcome::Unknown { history.unknowns + 1 } else { 0 };
-            match outcome {
-                Outcome::Rejected | Outcome::Misconfigured => None,
-                // The second in a row: a third use of what may be a spent refresh token would be blind.
-                Outcome::Unknown if history.unknowns > 1 => None,
-                _ => Some(self.policy.backoff(history.failures, error.retry_after())),
-            }
-        };
+        if outcome == Outcome::Reentrant {
+            // The source's own mistake, in this one call: nothing is known of the server, and nothing to wait for.
+            let error = error.into_error(None);
+            leader.fail_once(error.clone());
+            return (error, true);
+        }
+        let backoff = self.history.lock().count_failure(&self.policy, outcome, error.retry_after(), login);
         let error = error.into_error(backoff);
-        let still_ours = match outcome {
-            // The source's own mistake, in this one call: nothing is known of the server.
-            Outcome::Reentrant => {
-                leader.fail_once(error.clone());
-                true
-            }
-            _ => {
-                let until = backoff.map(|backoff| self.clock.now().after(backoff));
-                leader.fail(error.clone(), until, outcome == Outcome::Rejected)
-            }
-        };
+        let until = backoff.map(|backoff| self.clock.now().after(backoff));
+        let still_ours = leader.fail(error.clone(), until, outcome == Outcome::Rejected);
         (error, still_ours)
     }
 

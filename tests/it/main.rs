@@ -1,5 +1,16 @@
-//! All scenario tests in one binary: one link, one process, all threads at once.
+//! Scenario tests, one binary. Threads are ordered by gates and by the session's own events, time is moved by hand: no
+//! test sleeps to wait for something, and none asserts on the wall clock (rule 4 has the one exception and its reason).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+mod support;
+
+mod flight_rules;
+mod flight_rules_verdicts;
+mod loop_breaker;
+mod one_refresh;
+mod refresh_outcomes;
+mod sharing;
+mod superseded;
 
 #[cfg(feature = "ureq")]
 mod client;

@@ -1,0 +1,174 @@
+//! An API that refuses whatever it is given: a few refreshes, then its 401 is the caller's.
+
+use std::sync::Arc;
+
+use ureq_auth::{ErrorKind, Policy, Reason, Token};
+
+use crate::support::{MANY, Scene, Seen, Step, crowd, gives, millis, secs, token, unknown};
+
+/// So many answers, all good for an hour.
+fn tokens(count: usize) -> Vec<Step> {
+    (0..count).map(|_| gives("t", 3600)).collect()
+}
+
+/// A scene with a token that outlives everything here, and these answers.
+fn scene(steps: Vec<Step>) -> Scene {
+    Scene::with(steps, |builder| builder.token(token("t", 3600)))
+}
+
+/// Refuses one token after the other; returns how many were replaced before the loop breaker stepped in.
+fn refuse_on(scene: &Scene) -> usize {
+    for replaced in 0.. {
+        let token = scene.session.token().unwrap();
+        match scene.session.rejected(&token) {
+            Ok(next) => assert_eq!(next.generation(), token.generation() + 1),
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::RefusedTooOften, "{error}");
+                return replaced;
+            }
+        }
+    }
+    unreachable!()
+}
+
+#[test]
+fn tokens_that_are_never_accepted_and_always_refused_cost_a_handful_of_refreshes() {
+    let scene = scene(tokens(3));
+    assert_eq!(refuse_on(&scene), 3);
+    let session = scene.session.clone();
+    let crowd = crowd(MANY, move |_| {
+        for _ in 0..20 {
+            let token = session.token().unwrap();
+            assert_eq!(session.rejected(&token).unwrap_err().kind(), ErrorKind::RefusedTooOften);
+        }
+    });
+    crowd.gather();
+    assert_eq!(scene.calls(), 3);
+    assert_eq!(scene.session.stats().ignored_refusals, 1 + 1280);
+}
+
+#[test]
+fn many_threads_that_are_refused_whatever_they_send_cost_a_handful_of_refreshes_too() {
+    let scene = scene(tokens(3));
+    let session = scene.session.clone();
+    // Each call goes as a client's does: a token, a refusal, one replay, another refusal.
+    let crowd = crowd(MANY, move |_| (0..20).filter(|_| session.rejected(&session.token().unwrap()).is_ok()).count());
+    let replays: usize = crowd.gather().into_iter().sum();
+    assert!(replays <= 3 * MANY, "{replays}");
+    assert_eq!(scene.calls(), 3);
+}
+
+#[test]
+fn the_bucket_leaks_so_that_an_api_that_recovers_is_served_again() {
+    let scene = scene(tokens(3));
+    assert_eq!(refuse_on(&scene), 3);
+    // 30 per 30 s, and a token that was never accepted counts tenfold: one more in 10 s.
+    scene.clock.advance(secs(10) - millis(1));
+    assert_eq!(refuse_on(&scene), 0);
+    for step in tokens(1) {
+        scene.script.push(step);
+    }
+    scene.clock.advance(millis(1));
+    assert_eq!(refuse_on(&scene), 1);
+    for step in tokens(3) {
+        scene.script.push(step);
+    }
+    scene.clock.advance(secs(1000));
+    assert_eq!(refuse_on(&scene), 3, "and no more than that, however long it had nothing to do");
+}
+
+#[test]
+fn tokens_that_were_accepted_may_be_revoked_thirty_times() {
+    let scene = scene(tokens(30));
+    for _ in 0..30 {
+        let token = scene.session.token().unwrap();
+        scene.session.accepted(&token);
+        scene.session.rejected(&token).unwrap();
+    }
+    let token = scene.session.token().unwrap();
+    scene.session.accepted(&token);
+    assert_eq!(scene.session.rejected(&token).unwrap_err().kind(), ErrorKind::RefusedTooOften);
+    scene.script.push(gives("t", 3600));
+    scene.clock.advance(secs(1));
+    assert!(scene.session.rejected(&token).is_ok(), "one a second");
+    assert!(scene.watch.reasons().iter().all(|reason| *reason == Reason::Refused));
+}
+
+#[test]
+fn one_refusal_that_many_threads_report_counts_once() {
+    let scene = scene(tokens(3));
+    for _ in 0..3 {
+        let (session, token) = (scene.session.clone(), scene.session.token().unwrap());
+        let next = crowd(MANY, move |_| session.rejected(&token)).gather();
+        assert!(next.into_iter().all(|next| next.is_ok()));
+    }
+    assert_eq!(refuse_on(&scene), 0);
+}
+
+#[test]
+fn one_refusal_counts_once_however_often_its_refresh_fails() {
+    let policy = || Policy::new().with_attempts(1).with_backoff(millis(1), millis(1)).with_jitter_seed(7);
+    let steps = (0..9).map(|_| crate::support::unavailable()).chain(tokens(1)).collect();
+    let scene = Scene::with(steps, |builder| builder.token(token("t", 3600)).policy(policy()));
+    let refused = scene.session.token().unwrap();
+    for _ in 0..9 {
+        assert_eq!(scene.session.rejected(&refused).unwrap_err().kind(), ErrorKind::Unavailable);
+        scene.clock.advance(millis(1));
+    }
+    assert_eq!(scene.session.rejected(&refused).unwrap().generation(), 2);
+}
+
+#[test]
+fn a_refusal_that_was_ignored_leaves_the_token_to_those_it_serves() {
+    let scene = scene(tokens(3));
+    assert_eq!(refuse_on(&scene), 3);
+    // One API may refuse it and another take it: nobody else is kept from it.
+    assert_eq!(scene.session.token().unwrap().generation(), 4);
+    assert_eq!(scene.watch.count(|seen| *seen == Seen::RefusalIgnored(4)), 1);
+}
+
+#[test]
+fn a_late_report_of_an_old_refusal_neither_counts_nor_is_turned_away() {
+    let scene = scene(tokens(3));
+    let old: Vec<Arc<Token>> = (0..3)
+        .map(|_| {
+            let token = scene.session.token().unwrap();
+            scene.session.rejected(&token).unwrap();
+            token
+        })
+        .collect();
+    for token in old {
+        assert_eq!(
+            scene.session.rejected(&token).unwrap().generation(),
+            4,
+            "the bucket is full, and it does not matter"
+        );
+    }
+}
+
+#[test]
+fn the_numbers_are_the_policys() {
+    for (refusals, fresh, accepted) in [(1, 1, 1), (5, 1, 5), (20, 2, 20), (100, 10, 100)] {
+        let build = |count| {
+            let policy = Policy::new().with_refusals(refusals, secs(60));
+            Scene::with(tokens(count), |builder| builder.token(token("t", 3600)).policy(policy))
+        };
+        assert_eq!(refuse_on(&build(fresh)), fresh, "{refusals}");
+        let scene = build(accepted);
+        for _ in 0..accepted {
+            let token = scene.session.token().unwrap();
+            scene.session.accepted(&token);
+            scene.session.rejected(&token).unwrap();
+        }
+        assert_eq!(refuse_on(&scene), 0, "{refusals}");
+    }
+}
+
+#[test]
+fn a_refusal_that_cannot_be_refreshed_for_now_is_not_turned_into_too_many_refusals() {
+    let scene = Scene::with_token(vec![unknown()]);
+    let refused = scene.session.token().unwrap();
+    for _ in 0..10 {
+        assert_eq!(scene.session.rejected(&refused).unwrap_err().kind(), ErrorKind::Unknown);
+    }
+}

@@ -1,0 +1,232 @@
+//! New credentials, or the end, while a refresh is under way.
+
+use std::sync::{Arc, OnceLock};
+
+use ureq_auth::{ErrorKind, Policy, Session, SourceError};
+
+use crate::support::{
+    Crowd, Gate, MANY, Scene, Seen, Step, aside, crowd, fails, gives, held, millis, panics, rejected, secs, step,
+    token, unavailable, unknown,
+};
+
+/// A crowd in a flight whose leader stands at `gate` and will answer with `then`.
+fn in_flight(gate: &Gate, then: Step) -> (Scene, Crowd<ureq_auth::Result<Arc<ureq_auth::Token>>>) {
+    let scene = Scene::expired(vec![held(gate, then)]);
+    let crowd = scene.crowd_in_flight(gate);
+    (scene, crowd)
+}
+
+#[test]
+fn set_gives_the_waiters_its_token_at_once_and_the_leaders_result_is_dropped() {
+    for answer in [gives("t2", 300), unknown(), rejected()] {
+        let gate = Gate::default();
+        let (scene, waiting) = in_flight(&gate, answer);
+        scene.session.set(token("set", 300));
+        // All but the leader, who still stands at the gate.
+        scene.watch.await_count(MANY - 1, |seen| matches!(seen, Seen::WaitEnded { .. }));
+        let session = scene.session.clone();
+        assert!(
+            crowd(MANY, move |_| session.token()).gather().into_iter().all(|token| token.unwrap().secret() == "set")
+        );
+        gate.open();
+        assert!(
+            waiting.gather().into_iter().all(|token| token.unwrap().secret() == "set"),
+            "the leader's own included"
+        );
+        assert_eq!(scene.session.current().unwrap().generation(), 2, "one published token, the one that was set");
+        assert_eq!((scene.session.stats().superseded, scene.session.stats().refreshes), (1, 0));
+    }
+}
+
+#[test]
+fn set_survives_a_leader_that_panics() {
+    let gate = Gate::default();
+    let (scene, crowd) = in_flight(&gate, panics());
+    scene.session.set(token("set", 300));
+    gate.open();
+    let results = crowd.gather_caught();
+    assert!(results.into_iter().filter_map(Result::ok).all(|token| token.unwrap().secret() == "set"));
+    assert_eq!(scene.session.token().unwrap().secret(), "set");
+}
+
+#[test]
+fn end_gives_the_waiters_its_error_at_once_and_no_later_result_resurrects_the_session() {
+    for answer in [gives("t2", 300), unknown(), rejected()] {
+        let gate = Gate::default();
+        let (scene, waiting) = in_flight(&gate, answer);
+        scene.session.end();
+        scene.watch.await_count(MANY - 1, |seen| matches!(seen, Seen::WaitEnded { .. }));
+        gate.open();
+        let kinds: Vec<_> = waiting.gather().into_iter().map(|result| result.unwrap_err().kind()).collect();
+        assert_eq!(kinds, [ErrorKind::LoggedOut; MANY], "the leader's own included");
+        assert!(scene.session.current().is_none());
+        scene.clock.advance(secs(1_000_000));
+        let error = scene.session.token().unwrap_err();
+        assert!(error.kind() == ErrorKind::LoggedOut && error.is_login_required());
+        scene.session.set(token("set", 300));
+        assert_eq!(scene.session.token().unwrap().secret(), "set");
+    }
+}
+
+#[test]
+fn end_survives_a_leader_that_panics() {
+    let gate = Gate::default();
+    let (scene, crowd) = in_flight(&gate, panics());
+    scene.session.end();
+    gate.open();
+    let results = crowd.gather_caught();
+    assert!(
+        results.into_iter().filter_map(Result::ok).all(|result| result.unwrap_err().kind() == ErrorKind::LoggedOut)
+    );
+    assert_eq!(scene.session.token().unwrap_err().kind(), ErrorKind::LoggedOut);
+}
+
+#[test]
+fn a_refusal_reported_after_the_end_starts_nothing() {
+    let scene = Scene::with_token(Vec::new());
+    let token = scene.session.token().unwrap();
+    scene.session.end();
+    assert_eq!(scene.session.rejected(&token).unwrap_err().kind(), ErrorKind::LoggedOut);
+}
+
+#[test]
+fn a_superseded_leader_neither_ends_nor_disturbs_the_flight_that_came_after_it() {
+    for answer in [gives("dropped", 300), unknown(), rejected(), panics()] {
+        let (first, second) = (Gate::default(), Gate::default());
+        let (scene, waiting) = in_flight(&first, answer);
+        scene.session.set(token("set", 300));
+        scene.watch.await_count(MANY - 1, |seen| matches!(seen, Seen::WaitEnded { .. }));
+        scene.clock.advance(secs(300));
+        scene.script.push(held(&second, gives("t3", 300)));
+        let session = scene.session.clone();
+        let next = crowd(MANY, move |_| session.token());
+        second.await_entered();
+        scene.watch.await_waiters(2 * MANY - 2);
+        first.open();
+        // The first leader finds a flight under way and joins it, or has panicked.
+        scene.watch.await_count(1, |seen| *seen == Seen::Superseded || *seen == Seen::WaitStarted);
+        second.open();
+        assert!(next.gather().into_iter().all(|token| token.unwrap().secret() == "t3"));
+        for token in waiting.gather_caught().into_iter().filter_map(Result::ok) {
+            assert_ne!(token.unwrap().secret(), "dropped");
+        }
+        assert_eq!((scene.session.current().unwrap().generation(), scene.calls()), (3, 2));
+    }
+}
+
+#[test]
+fn a_source_may_set_the_token_itself() {
+    let later: Arc<OnceLock<Session>> = Arc::default();
+    let session = Arc::clone(&later);
+    let login = step(move |_| {
+        session.get().unwrap().set(token("login", 300));
+        Err(SourceError::rejected("replaced by a login"))
+    });
+    let scene = Scene::new(vec![login]);
+    later.set(scene.session.clone()).unwrap();
+    let session = scene.session.clone();
+    assert_eq!(aside(move || session.token()).result().unwrap().secret(), "login");
+}
+
+#[test]
+fn a_leader_that_took_longer_than_a_waiter_may_wait_still_gets_the_token_that_was_set_meanwhile() {
+    let gate = Gate::default();
+    let scene = Scene::expired(vec![held(&gate, gives("t2", 300))]);
+    let session = scene.session.clone();
+    let leader = aside(move || session.token());
+    gate.await_entered();
+    scene.clock.advance(secs(41));
+    scene.session.set(token("set", 300));
+    gate.open();
+    assert_eq!(leader.result().unwrap().secret(), "set");
+}
+
+#[test]
+fn a_leader_that_took_longer_than_a_waiter_may_wait_is_told_of_the_end_and_not_of_its_time() {
+    let gate = Gate::default();
+    let scene = Scene::expired(vec![held(&gate, gives("t2", 300))]);
+    let session = scene.session.clone();
+    let leader = aside(move || session.token());
+    gate.await_entered();
+    scene.clock.advance(secs(41));
+    scene.session.end();
+    gate.open();
+    assert_eq!(leader.result().unwrap_err().kind(), ErrorKind::LoggedOut);
+}
+
+#[test]
+fn one_panic_after_the_other_ends_at_the_callers_deadline() {
+    let (first, second) = (Gate::default(), Gate::default());
+    let scene = Scene::expired(vec![held(&first, panics()), held(&second, panics()), gives("t2", 300)]);
+    let ask = || {
+        let session = scene.session.clone();
+        aside(move || session.token())
+    };
+    let leader = ask();
+    first.await_entered();
+    let (one, two) = (ask(), ask());
+    scene.watch.await_waiters(2);
+    first.open();
+    assert!(leader.gather_caught()[0].is_err());
+    // One of the two leads now, and the other waits again.
+    second.await_entered();
+    scene.watch.await_waiters(3);
+    scene.clock.advance(secs(40));
+    let timed_out = |seen: &Seen| matches!(seen, Seen::WaitEnded { timed_out: true, .. });
+    scene.watch.await_count(1, timed_out);
+    second.open();
+    let mut results: Vec<_> = one.gather_caught().into_iter().chain(two.gather_caught()).collect();
+    results.sort_by_key(Result::is_ok);
+    assert!(results[0].is_err());
+    assert_eq!(results.pop().unwrap().unwrap().unwrap_err().kind(), ErrorKind::Timeout);
+    assert_eq!(scene.session.token().unwrap().secret(), "t2");
+}
+
+#[test]
+fn the_failure_of_a_superseded_flight_is_not_held_against_the_new_credentials() {
+    let gate = Gate::default();
+    let scene = Scene::expired(vec![held(&gate, unknown())]);
+    let session = scene.session.clone();
+    let leader = aside(move || session.token());
+    gate.await_entered();
+    scene.session.set(token("set", 300));
+    gate.open();
+    assert_eq!(leader.result().unwrap().secret(), "set");
+    // The first lost answer since the login: one more try is due, after the first and shortest of all pauses.
+    scene.clock.advance(secs(300));
+    scene.script.push(unknown());
+    let error = scene.session.token().unwrap_err();
+    let pause = error.retry_after().expect("the first unknown of these credentials");
+    assert!(pause <= secs(1));
+    scene.clock.advance(pause);
+    scene.script.push(gives("t3", 300));
+    assert_eq!(scene.session.token().unwrap().secret(), "t3");
+}
+
+#[test]
+fn a_source_that_asked_its_own_session_does_not_hide_a_lost_answer() {
+    let policy = || Policy::new().with_attempts(1).with_backoff(secs(1), secs(1)).with_jitter_seed(7);
+    let later: Arc<OnceLock<Session>> = Arc::default();
+    let session = Arc::clone(&later);
+    let asks = step(move |_| Err(session.get().unwrap().token().unwrap_err().into()));
+    let scene = Scene::with(vec![unknown(), asks, unknown()], |builder| builder.policy(policy()));
+    later.set(scene.session.clone()).unwrap();
+    assert!(scene.session.token().unwrap_err().retry_after().is_some());
+    scene.clock.advance(secs(1));
+    assert_eq!(scene.session.token().unwrap_err().kind(), ErrorKind::Reentrant);
+    // That was the program's mistake and no answer of the server: this is the second lost answer in a row.
+    assert_eq!(scene.session.token().unwrap_err().retry_after(), None);
+    scene.clock.advance(millis(1_000_000));
+    assert_eq!(scene.session.token().unwrap_err().kind(), ErrorKind::Unknown);
+}
+
+#[test]
+fn set_after_a_failure_ends_its_backoff() {
+    let failure = fails(SourceError::unavailable("later").with_retry_after(secs(3600)));
+    let scene = Scene::new(vec![failure, unavailable(), gives("t2", 300)]);
+    assert!(scene.session.token().is_err());
+    scene.session.set(token("set", 300));
+    assert_eq!(scene.session.token().unwrap().secret(), "set");
+    scene.clock.advance(secs(300));
+    assert_eq!(scene.session.token().unwrap().secret(), "t2", "and the history begins anew");
+}
