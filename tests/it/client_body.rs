@@ -2,7 +2,8 @@
 
 use std::fs::File;
 use std::io::{self, Cursor, Read};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ureq::http::{Request, Response};
@@ -10,7 +11,7 @@ use ureq::{Agent, Body, Error as UreqError, SendBody};
 use ureq_auth::{Client, ErrorKind, NotReplayed};
 
 use crate::client::{builder_of, client_of, kind, plain_statuses, refuses_the_first, text};
-use crate::server::{Answer, Server};
+use crate::server::{Answer, Seen, Server};
 
 type Sending = fn(&Agent, &str) -> Result<Response<Body>, UreqError>;
 
@@ -158,7 +159,7 @@ fn with_a_limit_of_nothing_calls_without_a_body_are_still_sent_again() {
 #[test]
 fn a_body_that_its_caller_wants_chunked_is_recorded_and_sent_again() {
     for answered_early in [false, true] {
-        let refuse = move |seen: &crate::server::Seen| (seen.bearer() == Some("token-1")).then(Answer::refused);
+        let refuse = move |seen: &Seen| (seen.bearer() == Some("token-1")).then(Answer::refused);
         let server = match answered_early {
             false => Server::start(refuses_the_first),
             true => Server::start_early(refuse, refuses_the_first),
@@ -247,13 +248,45 @@ fn a_body_that_cannot_be_read_is_an_error_and_nothing_is_sent() {
     assert!(matches!(error, UreqError::Io(_)), "{error:?}");
 }
 
+/// Tells by its first read whether the server has the request's head already; that read is interrupted by a signal.
+struct Asked<'a> {
+    text: &'a [u8],
+    head_is_there: &'a AtomicBool,
+    was_interrupted: bool,
+}
+
+impl Read for Asked<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        assert!(self.head_is_there.load(Ordering::SeqCst), "read before anybody asked for it");
+        if !std::mem::replace(&mut self.was_interrupted, true) {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        self.text.read(buffer)
+    }
+}
+
 #[test]
-fn expect_100_continue_is_ureqs_own_business() {
-    let server = Server::script([Answer::ok("fine")]);
+fn with_expect_100_continue_nothing_is_read_before_the_server_asks() {
+    let head_is_there = Arc::new(AtomicBool::new(false));
+    let arrived = Arc::clone(&head_is_there);
+    let arrives = move |_: &Seen| {
+        arrived.store(true, Ordering::SeqCst);
+        None
+    };
+    let server = Server::start_early(arrives, |_| Answer::ok("fine"));
     let (client, _) = client_of(&server);
-    let answer = client.post(server.url("/")).header("Expect", "100-continue").send("when asked");
-    assert_eq!(text(answer), "fine");
+    let mut asked = Asked { text: b"when asked", head_is_there: &head_is_there, was_interrupted: true };
+    let request = client.post(server.url("/")).header("Expect", "100-continue");
+    assert_eq!(text(request.send(SendBody::from_reader(&mut asked))), "fine");
     assert_eq!(server.seen()[0].text(), "when asked");
+}
+
+#[test]
+fn a_read_that_a_signal_interrupts_is_done_again() {
+    let server = Server::start(refuses_the_first);
+    let (client, _) = client_of(&server);
+    let mut body = Asked { text: b"whole", head_is_there: &AtomicBool::new(true), was_interrupted: false };
+    assert_eq!(text(client.post(server.url("/")).send(SendBody::from_reader(&mut body))), "POST whole");
 }
 
 #[test]
