@@ -254,7 +254,9 @@ fn rule_3_the_generation_grows_only_when_a_token_is_published() {
 /// long that half of it tells the two apart.
 #[test]
 fn rule_4_every_change_out_of_refreshing_wakes_all_waiters() {
-    let ways: [(&str, fn() -> Step, fn(&Session)); 6] = [
+    /// Its name, the leader's step, and what else is done meanwhile.
+    type Way = (&'static str, fn() -> Step, fn(&Session));
+    let ways: [Way; 6] = [
         ("publish", || gives("t1", 300), |_| ()),
         ("fail", rejected, |_| ()),
         ("fail without a backoff", || step(|_| Err(reentrant())), |_| ()),
