@@ -52,9 +52,9 @@ pub enum ErrorKind {
     RefusedTooOften,
     /// The request's body could not be sent a second time, so the caller has to: the token is fresh now.
     NotReplayed,
-    /// [`init`](crate::init) was called a second time.
+    /// `init` was called a second time.
     AlreadyInitialized,
-    /// [`client`](crate::client) was called before [`init`](crate::init).
+    /// `client` was called before `init`.
     NotInitialized,
 }
 
