@@ -62,6 +62,15 @@ fn other_statuses_are_not_the_tokens_business() {
 }
 
 #[test]
+fn nor_are_they_at_the_end_of_a_redirect() {
+    let server = Server::script([Answer::redirect(302, "/there"), Answer::new(403)]);
+    let (builder, calls) = builder_of(&server);
+    let error = builder.build().unwrap().get(server.url("/")).call().unwrap_err();
+    assert!(matches!(error, ureq::Error::StatusCode(403)), "{error:?}");
+    assert_eq!(calls.count(), 1);
+}
+
+#[test]
 fn a_401_from_an_origin_that_is_not_ours_is_none_of_our_business() {
     let foreign = Server::script([Answer::refused(), Answer::refused()]);
     let server = Server::start(refuses_the_first);

@@ -93,6 +93,29 @@ fn an_api_that_refuses_every_token_costs_a_handful_of_refreshes_and_every_caller
 }
 
 #[test]
+fn tokens_that_worked_and_are_revoked_are_replaced_each_time() {
+    // Ten in a row: far more than the breaker grants to tokens that never worked.
+    let answers = (0..10).flat_map(|_| [Answer::ok("fine"), Answer::refused()]).chain([Answer::ok("fine")]);
+    let server = Server::script(answers);
+    let (client, calls) = client_of(&server);
+    for _ in 0..11 {
+        assert_eq!(text(client.get(server.url("/")).call()), "fine");
+    }
+    assert_eq!(calls.count(), 11);
+}
+
+#[test]
+fn a_token_that_was_accepted_only_behind_a_redirect_counts_as_one_that_worked() {
+    let once = || [Answer::redirect(302, "/there"), Answer::ok("fine"), Answer::refused()];
+    let server = Server::script((0..10).flat_map(|_| once()).chain([Answer::ok("fine")]));
+    let (client, calls) = client_of(&server);
+    for _ in 0..11 {
+        assert_eq!(text(client.get(server.url("/")).call()), "fine");
+    }
+    assert_eq!(calls.count(), 11);
+}
+
+#[test]
 fn an_api_that_refuses_every_token_is_a_401_error_where_a_status_is_one() {
     let server = Server::start(|_| Answer::refused());
     let (builder, calls) = builder_of(&server);
