@@ -204,8 +204,10 @@ fn the_401s_connection_serves_the_replay() {
 
 #[test]
 fn after_a_flight_the_connections_stay_near_the_number_of_threads() {
-    // In each round all calls are under way at once, so that a small pool would throw most connections away.
-    let rounds: Vec<Gate> = (0..4).map(|_| Gate::new(16)).collect();
+    // In each round all calls are under way at once, and none begins before the last one's connections are all in the
+    // pool: a small one would have thrown most of them away.
+    let gates = || (0..4).map(|_| Gate::new(16)).collect::<Vec<_>>();
+    let (rounds, ends) = (gates(), gates());
     let server = Server::start(move |seen| {
         let round: usize = seen.target[1..].parse().unwrap();
         if round > 0 || seen.bearer() == Some("token-1") {
@@ -215,8 +217,9 @@ fn after_a_flight_the_connections_stay_near_the_number_of_threads() {
     });
     let (client, calls) = client_of(&server);
     in_threads(16, |_| {
-        for round in 0..4 {
+        for (round, end) in ends.iter().enumerate() {
             assert_eq!(text(client.get(server.url(&format!("/{round}"))).call()), "GET ");
+            end.arrive();
         }
     });
     assert_eq!(calls.count(), 2);
