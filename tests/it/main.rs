@@ -11,6 +11,7 @@ mod one_refresh;
 mod refresh_outcomes;
 mod sharing;
 mod superseded;
+mod time;
 
 #[cfg(feature = "ureq")]
 mod client;
