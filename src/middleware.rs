@@ -3,6 +3,7 @@
 use std::io::Read;
 use std::sync::{Arc, Weak};
 
+use ureq::config::RedirectAuthHeaders;
 use ureq::http::header::{AUTHORIZATION, CONTENT_LENGTH, COOKIE, EXPECT, TRANSFER_ENCODING, WWW_AUTHENTICATE};
 use ureq::http::request::Parts;
 use ureq::http::{Extensions, HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
@@ -77,6 +78,9 @@ impl Middleware for Bearer {
         let (mut parts, body) = request.into_parts();
         let token = if self.is_ours(&parts) { Some(self.session.token()?) } else { None };
         let (mut payload, untouched) = body::take_over(&mut parts, body, self.replay_limit)?;
+        if token.is_some() && parts.extensions.len() > 1 {
+            parts = self.keep_from_other_ports(parts);
+        }
         let head = Head::of(&parts);
         if let Some(token) = &token {
             parts.headers.insert(AUTHORIZATION, token.header().clone());
@@ -106,6 +110,15 @@ impl Bearer {
     /// Does the token belong into this request? Only for its origins, and where the caller has not brought a header.
     fn is_ours(&self, parts: &Parts) -> bool {
         self.is_allowed(&parts.uri) && !parts.headers.contains_key(AUTHORIZATION)
+    }
+
+    /// A request's own settings may have ureq follow redirects by itself, and with `SameHost` it would take the token along
+    /// to any port of the host. They cannot be read here, but this one can be set.
+    #[cold]
+    fn keep_from_other_ports(&self, parts: Parts) -> Parts {
+        let Some(owner) = self.agent.upgrade() else { return parts };
+        let request = (*owner).as_ref().configure_request(Request::from_parts(parts, ()));
+        request.redirect_auth_headers(RedirectAuthHeaders::Never).build().into_parts().0
     }
 
     fn is_allowed(&self, uri: &Uri) -> bool {
