@@ -262,6 +262,16 @@ fn settings_that_would_send_the_token_to_any_port_are_refused() {
 }
 
 #[test]
+fn a_request_cannot_have_ureq_take_the_token_to_another_port() {
+    let other = Server::script([Answer::ok("found")]);
+    let server = Server::script([Answer::redirect(302, other.url("/there"))]);
+    let (client, _) = client_of(&server);
+    let request = client.get(server.url("/")).config().max_redirects(3);
+    assert_eq!(text(request.redirect_auth_headers(RedirectAuthHeaders::SameHost).build().call()), "found");
+    assert_eq!(other.told(), ["GET /there"]);
+}
+
+#[test]
 fn a_foreign_address_is_followed_without_a_token_and_its_401_is_not_ours() {
     let foreign = Server::start(|seen| match seen.target.as_str() {
         "/" => Answer::redirect(302, "/there"),
