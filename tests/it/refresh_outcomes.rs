@@ -69,7 +69,7 @@ fn the_pauses_between_attempts_grow_and_obey_retry_after_within_the_budget() {
     let scene = Scene::new(vec![later(31)]);
     let error = scene.session.token().unwrap_err();
     assert_eq!((scene.calls(), error.retry_after()), (1, Some(secs(31))));
-    assert_eq!(pauses(&scene), []);
+    assert!(pauses(&scene).is_empty());
 }
 
 #[test]
