@@ -8,6 +8,7 @@ mod flight_rules;
 mod flight_rules_verdicts;
 mod loop_breaker;
 mod one_refresh;
+mod parsers;
 mod policy;
 mod refresh_outcomes;
 mod sharing;
