@@ -14,6 +14,7 @@ mod refresh_outcomes;
 mod sharing;
 mod superseded;
 mod time;
+mod traps_core;
 
 #[cfg(feature = "ureq")]
 mod client;
