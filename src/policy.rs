@@ -192,7 +192,8 @@ impl Policy {
 
         let leeway = self.leeway.of(lifetime);
         let begin = if sent.after(lifetime.saturating_sub(leeway)) > arrived { sent } else { arrived };
-        self.windows(lifetime, begin.after(lifetime))
+        let ends_at = begin.after(lifetime);
+        self.windows(lifetime, ends_at, ends_at.since(arrived))
     }
 
     /// The same for a token of unknown age, from a store or from the user: here the wall clock is all there is.
@@ -206,10 +207,11 @@ impl Policy {
             _ => None,
         };
         let Some(rest) = rest.or(token.expires_in()) else { return Life::default() };
-        self.windows(times.lifetime().or(token.expires_in()).unwrap_or(rest), now.after(rest))
+        let lifetime = times.lifetime().or(token.expires_in()).unwrap_or(rest);
+        self.windows(lifetime, now.after(rest), lifetime)
     }
 
-    fn windows(&self, lifetime: Duration, ends_at: Tick) -> Life {
+    fn windows(&self, lifetime: Duration, ends_at: Tick, at_best: Duration) -> Life {
         let before_end = |window: Duration| Some(ends_at.before(window));
         let leeway = self.leeway.of(lifetime);
         let stale = self.jitter.less(self.stale.of(lifetime), 3, 0).max(leeway);
@@ -218,6 +220,7 @@ impl Policy {
             expired_at: before_end(leeway),
             ends_at: Some(ends_at),
             lifetime: Some(lifetime),
+            at_best,
         }
     }
 
@@ -228,8 +231,8 @@ impl Policy {
         if valid_for.is_zero() && (!self.proactive || !reached(life.stale_at)) {
             return Freshness::Fresh;
         }
-        // More than most of its life cannot be had: to insist would refresh on every call.
-        let valid_for = valid_for.min(life.lifetime.unwrap_or_default().saturating_mul(3) / 4);
+        // More than most of what it had on arrival cannot be had: to insist would refresh on every call.
+        let valid_for = valid_for.min(life.at_best.saturating_mul(3) / 4);
         let short = life.ends_at.is_some_and(|end| now.after(valid_for) > end);
         if reached(life.expired_at) || short {
             Freshness::Expired { usable: !reached(life.ends_at) && !short }

@@ -90,7 +90,8 @@ impl Session {
 
     /// A token that lives for `valid_for` from now on: before a long upload.
     ///
-    /// If that is more than three quarters of what the server grants, three quarters are asked for, lest every call refresh.
+    /// If that is more than three quarters of what the server grants (of what is left of it when it arrives), three
+    /// quarters are asked for, lest every call refresh.
     ///
     /// # Errors
     ///

@@ -47,6 +47,8 @@ pub(crate) struct Life {
     pub(crate) ends_at: Option<Tick>,
     /// From the token request to the end.
     pub(crate) lifetime: Option<Duration>,
+    /// What was left of it when it arrived, which from a slow server is less: a caller cannot have more.
+    pub(crate) at_best: Duration,
 }
 
 /// Which session published a token, and as its how-manieth.

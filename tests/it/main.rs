@@ -8,10 +8,13 @@ mod flight_rules;
 mod flight_rules_verdicts;
 mod loop_breaker;
 mod one_refresh;
+mod parsers;
+mod policy;
 mod refresh_outcomes;
 mod sharing;
 mod superseded;
 mod time;
+mod traps_core;
 
 #[cfg(feature = "ureq")]
 mod client;
