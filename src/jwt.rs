@@ -3,14 +3,13 @@
 //! A client must not rely on what is inside an access token (RFC 9068 §6). These three are used to plan a refresh; if
 //! they are wrong, a 401 puts it right. An opaque token works as well.
 
-use std::fmt;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::alphabet::URL_SAFE;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 
+use crate::json::{self, Value};
 use crate::{Error, Result};
 
 /// The longest JWT that is read. A longer one would not fit into a request's header either.
@@ -66,97 +65,37 @@ impl Times {
         let claims = BASE64URL
             .decode(claims)
             .map_err(|_| Error::invalid("the JWT's second part is not base64url (RFC 7515 section 2)"))?;
-        let Claims(times) = serde_json::from_slice(&claims).map_err(|error| {
+        let mut times = Times::default();
+        json::read_object(&claims, &mut |name, value| times.take(name, value)).map_err(|place| {
             // Where, not what: the claims are the user's own.
-            let (line, column) = (error.line(), error.column());
             Error::invalid(format!(
                 "the JWT's claims are not a JSON object with exp, iat and nbf as numbers of seconds since 1970 \
-                 (line {line}, column {column})"
+                 (byte {place})"
             ))
         })?;
         Ok(times)
     }
 
+    fn take(&mut self, name: &str, value: Value) -> Option<()> {
+        let time = match name {
+            "exp" => &mut self.exp,
+            "iat" => &mut self.iat,
+            "nbf" => &mut self.nbf,
+            _ => return Some(()),
+        };
+        *time = match value {
+            // Seconds since 1970, possibly with a fraction (RFC 7519 §2).
+            Value::Number(seconds) => Some(Duration::try_from_secs_f64(seconds).ok()?),
+            // As good as not there.
+            Value::Null => None,
+            _ => return None,
+        };
+        Some(())
+    }
+
     /// How long the token lives from its making to its end, which needs no clock at all: `exp - iat`.
     pub fn lifetime(&self) -> Option<Duration> {
         self.exp?.checked_sub(self.iat?).filter(|lifetime| !lifetime.is_zero())
-    }
-}
-
-struct Claims(Times);
-
-impl<'de> Deserialize<'de> for Claims {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Object;
-
-        impl<'de> Visitor<'de> for Object {
-            type Value = Claims;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a JSON object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Claims, A::Error> {
-                let mut times = Times::default();
-                while let Some(name) = map.next_key::<Name>()? {
-                    match name {
-                        Name::Exp => times.exp = map.next_value::<NumericDate>()?.0,
-                        Name::Iat => times.iat = map.next_value::<NumericDate>()?.0,
-                        Name::Nbf => times.nbf = map.next_value::<NumericDate>()?.0,
-                        Name::Other => drop(map.next_value::<IgnoredAny>()?),
-                    }
-                }
-                Ok(Claims(times))
-            }
-        }
-
-        deserializer.deserialize_map(Object)
-    }
-}
-
-/// A claim's name. A type of its own, so that a name with an escape in it (`"e\u0078p"`) needs no buffer.
-enum Name {
-    Exp,
-    Iat,
-    Nbf,
-    Other,
-}
-
-impl<'de> Deserialize<'de> for Name {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Text;
-
-        impl Visitor<'_> for Text {
-            type Value = Name;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a claim's name")
-            }
-
-            fn visit_str<E>(self, name: &str) -> Result<Name, E> {
-                Ok(match name {
-                    "exp" => Name::Exp,
-                    "iat" => Name::Iat,
-                    "nbf" => Name::Nbf,
-                    _ => Name::Other,
-                })
-            }
-        }
-
-        deserializer.deserialize_identifier(Text)
-    }
-}
-
-/// Seconds since 1970, possibly with a fraction (RFC 7519 §2); `null` is as good as not there.
-struct NumericDate(Option<Duration>);
-
-impl<'de> Deserialize<'de> for NumericDate {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Some(seconds) = Option::<f64>::deserialize(deserializer)? else {
-            return Ok(NumericDate(None));
-        };
-        let date = Duration::try_from_secs_f64(seconds);
-        date.map(|date| NumericDate(Some(date))).map_err(serde::de::Error::custom)
     }
 }
 

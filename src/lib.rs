@@ -88,6 +88,7 @@ mod clock;
 mod error;
 mod events;
 mod flight;
+mod json;
 pub mod jwt;
 #[cfg(feature = "ureq")]
 mod middleware;

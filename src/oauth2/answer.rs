@@ -13,8 +13,9 @@
 //! | other 4xx | anything else | misconfigured: most likely the wrong address |
 
 use std::mem;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
+use super::date::since_1970;
 use super::fields::Fields;
 use crate::source::Outcome;
 use crate::{SourceError, Token};
@@ -70,8 +71,7 @@ impl Answer<'_> {
         }
         // Some servers put a byte order mark in front; RFC 8259 §8.1 lets us ignore it.
         let body = self.body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(self.body);
-        // serde's own error may quote what it stumbled over, and that may be a token.
-        serde_json::from_slice(body).map_err(|_| {
+        Fields::read(body).ok_or_else(|| {
             let essence = self.content_type.and_then(|value| value.split(';').next()).unwrap_or_default();
             let content_type = self.clean(essence, MAX_CODE).unwrap_or_else(|| "no content type".to_owned());
             format!("with something that is not a JSON object ({content_type})")
@@ -216,11 +216,6 @@ fn of_status(status: u16) -> Outcome {
         408 | 425 | 429 | 500.. => Outcome::Unavailable,
         _ => Outcome::Misconfigured,
     }
-}
-
-/// An HTTP date (RFC 9110 §5.6.7) as the time since 1970-01-01 00:00 UTC.
-fn since_1970(date: &str) -> Option<Duration> {
-    httpdate::parse_http_date(date).ok()?.duration_since(UNIX_EPOCH).ok()
 }
 
 #[cfg(test)]

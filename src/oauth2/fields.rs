@@ -1,15 +1,14 @@
 //! The members of a token answer (RFC 6749 §5.1, §5.2), read straight into wiped memory.
 
-use std::fmt;
 use std::time::Duration;
 
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use zeroize::Zeroizing;
+
+use crate::json::{self, Value};
 
 /// What an answer may hold. A member of another type than it should have is as good as not there.
 ///
-/// Of members that come twice the last one counts. serde_json keeps a text that has escapes in it in a buffer of its own
-/// while it reads, which is not wiped; tokens have none, unless a server escapes the `/`.
+/// Of members that come twice the last one counts.
 #[derive(Default)]
 pub(crate) struct Fields {
     pub(crate) access_token: Option<Zeroizing<String>>,
@@ -21,85 +20,26 @@ pub(crate) struct Fields {
     pub(crate) error_description: Option<String>,
 }
 
-impl<'de> Deserialize<'de> for Fields {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Object;
-
-        impl<'de> Visitor<'de> for Object {
-            type Value = Fields;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a JSON object")
+impl Fields {
+    /// The members of `text`; `None` if that is no JSON object.
+    pub(crate) fn read(text: &[u8]) -> Option<Self> {
+        let mut fields = Fields::default();
+        json::read_object(text, &mut |name, value| {
+            match name {
+                "access_token" => fields.access_token = value.secret(),
+                "token_type" => fields.token_type = value.text(),
+                "refresh_token" => fields.refresh_token = value.secret(),
+                "expires_in" => fields.expires_in = value.lifetime(),
+                "scope" => fields.scope = value.scope(),
+                "error" => fields.error = value.text(),
+                "error_description" => fields.error_description = value.text(),
+                _ => {}
             }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
-                let mut fields = Fields::default();
-                while let Some(name) = map.next_key::<Name>()? {
-                    match name {
-                        Name::AccessToken => fields.access_token = map.next_value::<Value>()?.secret(),
-                        Name::TokenType => fields.token_type = map.next_value::<Value>()?.text(),
-                        Name::RefreshToken => fields.refresh_token = map.next_value::<Value>()?.secret(),
-                        Name::ExpiresIn => fields.expires_in = map.next_value::<Value>()?.lifetime(),
-                        Name::Scope => fields.scope = map.next_value::<Value>()?.scope(),
-                        Name::Error => fields.error = map.next_value::<Value>()?.text(),
-                        Name::ErrorDescription => fields.error_description = map.next_value::<Value>()?.text(),
-                        Name::Other => drop(map.next_value::<IgnoredAny>()?),
-                    }
-                }
-                Ok(fields)
-            }
-        }
-
-        deserializer.deserialize_map(Object)
+            Some(())
+        })
+        .ok()?;
+        Some(fields)
     }
-}
-
-enum Name {
-    AccessToken,
-    TokenType,
-    RefreshToken,
-    ExpiresIn,
-    Scope,
-    Error,
-    ErrorDescription,
-    Other,
-}
-
-impl<'de> Deserialize<'de> for Name {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Text;
-
-        impl Visitor<'_> for Text {
-            type Value = Name;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a member's name")
-            }
-
-            fn visit_str<E>(self, name: &str) -> Result<Name, E> {
-                Ok(match name {
-                    "access_token" => Name::AccessToken,
-                    "token_type" => Name::TokenType,
-                    "refresh_token" => Name::RefreshToken,
-                    "expires_in" => Name::ExpiresIn,
-                    "scope" => Name::Scope,
-                    "error" => Name::Error,
-                    "error_description" => Name::ErrorDescription,
-                    _ => Name::Other,
-                })
-            }
-        }
-
-        deserializer.deserialize_identifier(Text)
-    }
-}
-
-/// A member's value, whatever its type: what cannot be used must not make the rest of the answer unreadable.
-enum Value {
-    Text(Zeroizing<String>),
-    Number(f64),
-    List(Vec<Value>),
-    Other,
 }
 
 impl Value {
@@ -128,7 +68,7 @@ impl Value {
                 (!digits.is_empty() && is_number(digits) && is_number(fraction))
                     .then(|| digits.parse().unwrap_or(u64::MAX))
             }
-            Value::List(_) | Value::Other => None,
+            _ => None,
         }
         .filter(|seconds| *seconds > 0)
         .map(Duration::from_secs)
@@ -138,63 +78,16 @@ impl Value {
     fn scope(self) -> Option<String> {
         match self {
             Value::List(words) => {
-                let words: Vec<String> = words.into_iter().filter_map(Value::text).collect();
-                (!words.is_empty()).then(|| words.join(" "))
+                let mut scope = String::new();
+                for word in words.iter().filter(|word| !word.is_empty()) {
+                    if !scope.is_empty() {
+                        scope.push(' ');
+                    }
+                    scope.push_str(word);
+                }
+                (!scope.is_empty()).then_some(scope)
             }
             other => other.text(),
         }
-    }
-}
-
-impl<'de> Deserialize<'de> for Value {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Any;
-
-        impl<'de> Visitor<'de> for Any {
-            type Value = Value;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("any value")
-            }
-
-            fn visit_str<E>(self, text: &str) -> Result<Value, E> {
-                Ok(Value::Text(Zeroizing::new(text.to_owned())))
-            }
-
-            fn visit_u64<E>(self, number: u64) -> Result<Value, E> {
-                Ok(Value::Number(number as f64))
-            }
-
-            fn visit_i64<E>(self, number: i64) -> Result<Value, E> {
-                Ok(Value::Number(number as f64))
-            }
-
-            fn visit_f64<E>(self, number: f64) -> Result<Value, E> {
-                Ok(Value::Number(number))
-            }
-
-            fn visit_bool<E>(self, _: bool) -> Result<Value, E> {
-                Ok(Value::Other)
-            }
-
-            fn visit_unit<E>(self) -> Result<Value, E> {
-                Ok(Value::Other)
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
-                let mut values = Vec::new();
-                while let Some(value) = list.next_element()? {
-                    values.push(value);
-                }
-                Ok(Value::List(values))
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
-                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-                Ok(Value::Other)
-            }
-        }
-
-        deserializer.deserialize_any(Any)
     }
 }

@@ -15,6 +15,7 @@ mod settings;
 
 mod answer;
 mod client_credentials;
+mod date;
 mod endpoint;
 mod fields;
 mod refresh_token;
