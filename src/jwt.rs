@@ -66,11 +66,12 @@ impl Times {
             .decode(claims)
             .map_err(|_| Error::invalid("the JWT's second part is not base64url (RFC 7515 section 2)"))?;
         let mut times = Times::default();
-        json::read_object(&claims, &mut |name, value| times.take(name, value)).map_err(|place| {
+        json::read_object(&claims, &mut |name, value| times.take(name, value)).map_err(|error| {
             // Where, not what: the claims are the user's own.
+            let (line, column) = (error.line(), error.column());
             Error::invalid(format!(
                 "the JWT's claims are not a JSON object with exp, iat and nbf as numbers of seconds since 1970 \
-                 (byte {place})"
+                 (line {line}, column {column})"
             ))
         })?;
         Ok(times)

@@ -15,7 +15,6 @@ mod settings;
 
 mod answer;
 mod client_credentials;
-mod date;
 mod endpoint;
 mod fields;
 mod refresh_token;
