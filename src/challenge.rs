@@ -41,7 +41,7 @@ pub fn parse(value: &str) -> Vec<Challenge<'_>> {
     let mut text = Text(value);
     let mut challenges: Vec<Challenge<'_>> = Vec::new();
     loop {
-        text.skip(|c| c == ',' || is_blank(c));
+        text.skip(|c| c == b',' || is_blank(c));
         if text.0.is_empty() {
             return challenges;
         }
@@ -93,15 +93,15 @@ pub(crate) fn blames_token<'a>(values: impl Iterator<Item = &'a [u8]>) -> bool {
 struct Text<'a>(&'a str);
 
 impl<'a> Text<'a> {
-    /// Takes all characters that fit.
-    fn take(&mut self, fits: impl Fn(char) -> bool) -> &'a str {
-        let end = self.0.find(|c| !fits(c)).unwrap_or(self.0.len());
+    /// Takes all bytes that fit. What does not fit is ASCII or begins a character, so that none is cut.
+    fn take(&mut self, fits: fn(u8) -> bool) -> &'a str {
+        let end = self.0.bytes().position(|byte| !fits(byte)).unwrap_or(self.0.len());
         let (taken, rest) = self.0.split_at_checked(end).unwrap_or((self.0, ""));
         self.0 = rest;
         taken
     }
 
-    fn skip(&mut self, fits: impl Fn(char) -> bool) {
+    fn skip(&mut self, fits: fn(u8) -> bool) {
         self.take(fits);
     }
 
@@ -126,7 +126,7 @@ impl<'a> Text<'a> {
                 ahead.quoted()
             }
             // A bare value should be a token; servers send more, such as unquoted addresses.
-            None => Cow::Borrowed(ahead.take(|c| c != ',' && !is_blank(c))),
+            None => Cow::Borrowed(ahead.take(|c| c != b',' && !is_blank(c))),
         };
         self.0 = ahead.0;
         Some(value)
@@ -134,7 +134,7 @@ impl<'a> Text<'a> {
 
     /// The inside of a quoted string (RFC 9110 §5.6.4) and its closing quote; one that is not closed ends with the text.
     fn quoted(&mut self) -> Cow<'a, str> {
-        let plain = self.take(|c| c != '"' && c != '\\');
+        let plain = self.take(|c| c != b'"' && c != b'\\');
         if let Some(rest) = self.0.strip_prefix('"') {
             self.0 = rest;
             return Cow::Borrowed(plain);
@@ -155,8 +155,8 @@ impl<'a> Text<'a> {
     /// `token68` of RFC 9110 §11.2, if that is what stands before the next comma; else nothing is taken.
     fn token68(&mut self) -> Option<&'a str> {
         let mut ahead = Text(self.0);
-        let body = ahead.take(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_' | '~' | '+' | '/'));
-        let padding = ahead.take(|c| c == '=');
+        let body = ahead.take(|c| c.is_ascii_alphanumeric() || b"-._~+/".contains(&c));
+        let padding = ahead.take(|c| c == b'=');
         ahead.blanks();
         if body.is_empty() || !(ahead.0.is_empty() || ahead.0.starts_with(',')) {
             return None;
@@ -174,7 +174,7 @@ impl<'a> Text<'a> {
     /// Skips to the next comma outside of quotes.
     fn skip_element(&mut self) {
         loop {
-            self.skip(|c| c != ',' && c != '"');
+            self.skip(|c| c != b',' && c != b'"');
             let Some(rest) = self.0.strip_prefix('"') else { return };
             self.0 = rest;
             self.quoted();
@@ -182,12 +182,12 @@ impl<'a> Text<'a> {
     }
 }
 
-fn is_blank(c: char) -> bool {
-    c == ' ' || c == '\t'
+fn is_blank(c: u8) -> bool {
+    c == b' ' || c == b'\t'
 }
 
-fn is_token(c: char) -> bool {
-    c.is_ascii_alphanumeric() || matches!(c, '!' | '#'..='\'' | '*' | '+' | '-' | '.' | '^'..='`' | '|' | '~')
+fn is_token(c: u8) -> bool {
+    c.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&c)
 }
 
 #[cfg(test)]

@@ -41,6 +41,21 @@ impl Tick {
     }
 }
 
+/// A time for people to read: `1.250 s`. std's own form tells nanoseconds, and weighs 2 KB in a small binary.
+pub(crate) struct Seconds(pub(crate) Duration);
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:03} s", self.0.as_secs(), self.0.subsec_millis())
+    }
+}
+
+impl fmt::Debug for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 /// What a session needs to know of time.
 ///
 /// [`SystemClock`] is the default; [`ManualClock`] stands still until told otherwise, for tests.

@@ -5,6 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::clock::Seconds;
+
 /// Why there is no token, or why a value was refused.
 ///
 /// # Design
@@ -134,8 +136,8 @@ impl fmt::Debug for Error {
         if let Some(code) = &self.0.code {
             debug.field("code", code);
         }
-        if let Some(retry_after) = &self.0.retry_after {
-            debug.field("retry_after", retry_after);
+        if let Some(retry_after) = self.0.retry_after {
+            debug.field("retry_after", &Seconds(retry_after));
         }
         if let Some(cause) = &self.0.cause {
             debug.field("cause", cause);

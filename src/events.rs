@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::clock::Seconds;
 use crate::{Error, ErrorKind, SourceError, Token};
 
 /// Something that happened, told to the observer on the thread it happened on, with no lock held.
@@ -155,20 +156,20 @@ impl fmt::Display for Event<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Event::RefreshStarted { reason } => write!(f, "refreshing the token ({reason:?})"),
-            Event::AttemptFailed { error, pause } => write!(f, "{error}; next attempt in {pause:?}"),
+            Event::AttemptFailed { error, pause } => write!(f, "{error}; next attempt in {}", Seconds(*pause)),
             Event::Refreshed { token, took } => {
-                write!(f, "token {} is out after {took:?}, lifetime ", token.generation())?;
+                write!(f, "token {} is out after {}, lifetime ", token.generation(), Seconds(*took))?;
                 match token.lifetime() {
-                    Some(lifetime) => write!(f, "{lifetime:?}"),
+                    Some(lifetime) => fmt::Display::fmt(&Seconds(lifetime), f),
                     None => f.write_str("unknown"),
                 }
             }
-            Event::RefreshFailed { error, took } => write!(f, "the refresh failed after {took:?}: {error}"),
+            Event::RefreshFailed { error, took } => write!(f, "the refresh failed after {}: {error}", Seconds(*took)),
             Event::Superseded => f.write_str("the refreshed token is dropped: credentials were set meanwhile"),
             Event::WaitStarted => f.write_str("waiting for the refresh under way"),
-            Event::WaitEnded { waited, timed_out: false } => write!(f, "waited {waited:?} for the refresh"),
+            Event::WaitEnded { waited, timed_out: false } => write!(f, "waited {} for the refresh", Seconds(*waited)),
             Event::WaitEnded { waited, timed_out: true } => {
-                write!(f, "gave up the wait for a refresh after {waited:?}")
+                write!(f, "gave up the wait for a refresh after {}", Seconds(*waited))
             }
             Event::LateRefusal { generation } => {
                 write!(f, "token {generation} was refused, but has been replaced already")

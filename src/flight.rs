@@ -26,8 +26,6 @@
 
 use std::sync::Arc;
 
-use once_cell::sync::OnceCell;
-
 use crate::clock::{Clock, Tick};
 use crate::sync::{self, Condvar, Mutex, MutexGuard, ThreadId};
 
@@ -51,8 +49,8 @@ enum Phase<E> {
 }
 
 /// One flight's verdict, kept by all who joined it: a waiter that is slow to wake still finds the verdict of *its* flight
-/// when another has begun. Written and read under the mutex only.
-type Record<E> = Arc<OnceCell<E>>;
+/// when another has begun. Written and read under the flight's mutex only, so that its own is always free.
+type Record<E> = Arc<Mutex<Option<E>>>;
 
 /// What a judge thinks of the current value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -165,7 +163,7 @@ impl<T, E: Clone> Flight<T, E> {
     pub(crate) fn end(&self, error: E) {
         let mut state = self.state.lock();
         if let Phase::Refreshing { record, .. } = &state.phase {
-            let _first_verdict = record.set(error.clone());
+            give_verdict(record, error.clone());
         }
         let old = state.current.take();
         let phase = std::mem::replace(&mut state.phase, Phase::Failed { error, until: None });
@@ -180,6 +178,11 @@ impl<T, E: Clone> Flight<T, E> {
         drop(self.state.lock());
         self.changed.notify_all();
     }
+}
+
+/// The first one stands.
+fn give_verdict<E>(record: &Record<E>, error: E) {
+    record.lock().get_or_insert(error);
 }
 
 impl<T, E> State<T, E> {
@@ -230,7 +233,7 @@ impl<T, E: Clone> Leader<'_, T, E> {
         if !state.is_led_by(&self.record) {
             return false;
         }
-        let _first_verdict = self.record.set(error.clone());
+        give_verdict(&self.record, error.clone());
         let old = if forget { state.current.take() } else { None };
         let phase = std::mem::replace(&mut state.phase, Phase::Failed { error, until });
         self.flight.changed.notify_all();
@@ -241,10 +244,10 @@ impl<T, E: Clone> Leader<'_, T, E> {
 
     /// The same, but only for those who joined it: whoever comes next starts anew.
     pub(crate) fn fail_once(self, error: E) {
-        let _first_verdict = {
+        {
             let _state = self.flight.state.lock();
-            self.record.set(error)
-        };
+            give_verdict(&self.record, error);
+        }
         // The rest is what Drop does.
     }
 }
@@ -275,8 +278,9 @@ impl<T, E: Clone> Waiter<'_, T, E> {
                 Some(current) if state.generation > self.generation => return Waited::Published(Arc::clone(current)),
                 _ => {}
             }
-            if let Some(error) = self.record.get() {
-                return Waited::Failed(error.clone());
+            let verdict = self.record.lock().clone();
+            if let Some(error) = verdict {
+                return Waited::Failed(error);
             }
             if !state.is_led_by(&self.record) {
                 return Waited::Abandoned;

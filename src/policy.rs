@@ -1,7 +1,7 @@
 //! The pure decisions: when a token is due, how long to pause, when to stop. No thread, no lock, no clock: time comes in
 //! as an argument, a decision goes out as a value.
 
-use std::hash::{BuildHasher as _, RandomState};
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::time::Duration;
 
 use crate::clock::Tick;
@@ -374,7 +374,7 @@ pub(crate) struct Jitter(u64);
 impl Jitter {
     /// Drawn once per process, from what std seeds its hash tables with.
     fn of_this_process() -> Self {
-        Jitter(RandomState::new().hash_one("ureq-auth"))
+        Jitter(RandomState::new().build_hasher().finish())
     }
 
     /// `whole`, less up to its `part`-th part.

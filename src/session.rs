@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use crate::clock::{Clock, SystemClock, Tick};
+use crate::clock::{Clock, Seconds, SystemClock, Tick};
 use crate::events::{Event, Reason, Stats};
 use crate::flight::{Entry, Flight, Leader, Need, Waited};
 use crate::policy::{Freshness, History, Policy};
@@ -222,9 +222,9 @@ impl Session {
                         Waited::TimedOut => Some(Error::new(
                             ErrorKind::Timeout,
                             format!(
-                                "another thread's token refresh took longer than this call may wait ({:?}): try again \
+                                "another thread's token refresh took longer than this call may wait ({}): try again \
                                  later, or allow more with Policy::with_wait_timeout",
-                                shared.policy.wait_timeout
+                                Seconds(shared.policy.wait_timeout)
                             ),
                         )),
                     }

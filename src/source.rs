@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
 
+use crate::clock::Seconds;
 use crate::{Error, ErrorKind, Result, Token};
 
 /// Where a new token comes from.
@@ -186,7 +187,7 @@ impl fmt::Debug for SourceError {
             .field("outcome", &self.outcome)
             .field("message", &self.message)
             .field("code", &self.code)
-            .field("retry_after", &self.retry_after)
+            .field("retry_after", &self.retry_after.map(Seconds))
             .field("cause", &self.cause)
             .finish()
     }

@@ -228,7 +228,7 @@ impl Secret {
 
     /// The same memory as a header value: nothing is copied, and it is wiped when the last request has let go.
     #[cfg(feature = "ureq")]
-    fn to_header(&self) -> Result<ureq::http::HeaderValue> {
+    pub(crate) fn to_header(&self) -> Result<ureq::http::HeaderValue> {
         struct Owner(Secret);
 
         impl AsRef<[u8]> for Owner {
@@ -239,10 +239,16 @@ impl Secret {
 
         let bytes = bytes::Bytes::from_owner(Owner(self.clone()));
         let mut header = ureq::http::HeaderValue::from_maybe_shared(bytes)
-            .map_err(|_| Error::invalid("the access token does not fit into a header"))?;
+            .map_err(|_| Error::invalid("the secret does not fit into a header"))?;
         // Debug of requests and of header maps says "Sensitive" from now on.
         header.set_sensitive(true);
         Ok(header)
+    }
+}
+
+impl From<Zeroizing<String>> for Secret {
+    fn from(text: Zeroizing<String>) -> Self {
+        Secret(Arc::new(text))
     }
 }
 

@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use once_cell::sync::OnceCell;
 use ureq::config::ConfigBuilder;
 use ureq::http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, DATE, RETRY_AFTER};
-use ureq::http::{HeaderName, HeaderValue, Response, Uri};
+use ureq::http::{HeaderName, HeaderValue, Method, Request, Response, Uri};
 use ureq::typestate::AgentScope;
 use ureq::{Agent, Body, SendBody};
 use zeroize::Zeroizing;
 
 use super::answer::{Answer, MAX_BODY};
 use crate::origin::{self, Origin};
+use crate::sync::Mutex;
 use crate::token::Secret;
 use crate::{Error, Result, SourceError, Token};
 
@@ -24,6 +24,9 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The longest time-out that makes sense; no sum of times in ureq can overflow with it.
 const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
+
+/// The scheme that the credentials begin with (RFC 7617 §2).
+const BASIC: &str = "Basic ";
 
 /// What a grant or the client's authentication sends itself.
 const RESERVED: [&str; 5] = ["grant_type", "refresh_token", "client_id", "client_secret", "scope"];
@@ -39,7 +42,7 @@ pub(crate) struct Endpoint {
     pub(crate) timeout: Duration,
     pub(crate) plain_http: bool,
     pub(crate) configure: Option<Configure>,
-    agent: OnceCell<Agent>,
+    agent: Mutex<Option<Agent>>,
 }
 
 /// What a user adds to the configuration of the endpoint's agent.
@@ -67,7 +70,7 @@ impl Endpoint {
             timeout: TIMEOUT,
             plain_http: false,
             configure: None,
-            agent: OnceCell::new(),
+            agent: Mutex::new(None),
         }
     }
 
@@ -89,35 +92,43 @@ impl Endpoint {
         time_left: Duration,
     ) -> Result<Token, SourceError> {
         // Here too: whoever calls fetch() without a session has not called check().
-        let (uri, origin) = self.checked_url().map_err(|error| SourceError::misconfigured(error.to_string()))?;
+        let (uri, origin) = self.checked_url().map_err(unfit)?;
         if time_left.is_zero() {
             return Err(SourceError::unavailable("no time was left for a token request; nothing was sent"));
         }
         let form = self.form(fields);
-        let credentials = self.credentials();
-        let secrets = self.secrets(secret, credentials.as_ref());
-        let secrets: Vec<&str> = secrets.iter().map(|secret| secret.as_str()).collect();
+        let credentials = self.credentials().map(Secret::from);
+        // All spellings of what must not come back in an error text.
+        let client_secret = self.client_auth.secret().map_or("", Secret::secret);
+        let (encoded, client_encoded) = (encoded(secret), encoded(client_secret));
+        let basic = credentials.as_ref().and_then(|header| header.secret().get(BASIC.len()..)).unwrap_or_default();
+        let secrets = [secret, &encoded, client_secret, &client_encoded, basic];
 
-        let agent = self.agent.get_or_init(|| self.build_agent(&origin));
+        // Built by hand: ureq's own builder brings a second copy of its types with it.
+        let mut rest = form.as_bytes();
+        let mut request = Request::new(SendBody::from_reader(&mut rest));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = uri;
+        let headers = request.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(form.len()));
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        if let Some(credentials) = &credentials {
+            headers.insert(AUTHORIZATION, credentials.to_header().map_err(unfit)?);
+        }
+
+        let agent = self.agent.lock().get_or_insert_with(|| self.build_agent(&origin)).clone();
         let usual = agent.config().timeouts().global;
         let timeout = usual.unwrap_or(self.timeout).min(time_left).min(MAX_TIMEOUT);
-        let mut request = agent
-            .post(uri)
-            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .header(CONTENT_LENGTH, form.len())
-            .header(ACCEPT, "application/json");
-        if let Some(credentials) = credentials {
-            request = request.header(AUTHORIZATION, to_header(credentials)?);
-        }
-        let mut body = Form { rest: form.as_bytes(), begun: false };
         if usual != Some(timeout) {
             // Only then: for a request with settings of its own, ureq sets TLS up anew, certificates and all.
-            request = request.config().timeout_global(Some(timeout)).build();
+            request = agent.configure_request(request).timeout_global(Some(timeout)).build();
         }
-        let mut response = request.send(SendBody::from_reader(&mut body)).map_err(|error| {
+        let result = agent.run(request);
+        let mut response = result.map_err(|error| {
             let error = SourceError::from(error);
             // A server that has not even got the first byte of the form cannot have spent what is in it.
-            if body.begun { error } else { error.repeatable() }
+            if rest.len() < form.len() { error } else { error.repeatable() }
         })?;
         read(&mut response, &origin, &secrets)
     }
@@ -176,30 +187,41 @@ impl Endpoint {
 
     /// The request's body. Built here, since ureq's send_form would leave a copy that is not wiped.
     fn form(&self, fields: &[(&str, &str)]) -> Zeroizing<String> {
-        let mut all = fields.to_vec();
-        match &self.client_auth {
-            ClientAuth::None => all.push(("client_id", &self.client_id)),
-            // The header has both (RFC 6749 §2.3.1), and no server may be sent two methods at once (§2.3).
-            ClientAuth::Basic(_) => {}
-            ClientAuth::Post(secret) => {
-                all.extend([("client_id", self.client_id.as_str()), ("client_secret", secret.secret())]);
-            }
-        }
-        all.extend(self.scope.as_deref().map(|scope| ("scope", scope)));
-        all.extend(self.params.iter().map(|(name, value)| (name.as_str(), value.secret())));
-
         // Enough from the start: a text that grows leaves a copy of itself behind.
-        let longest = all.iter().map(|(name, value)| 3 * (name.len() + value.len()) + 2).sum();
+        let mut longest = 0;
+        self.each_field(fields, &mut |name, value| longest += 3 * (name.len() + value.len()) + 2);
         let mut form = Zeroizing::new(String::with_capacity(longest));
-        for (name, value) in all {
+        self.each_field(fields, &mut |name, value| {
             if !form.is_empty() {
                 form.push('&');
             }
             push_encoded(&mut form, name);
             form.push('=');
             push_encoded(&mut form, value);
-        }
+        });
         form
+    }
+
+    /// Visits the grant's fields, and after them what is sent with every grant.
+    fn each_field(&self, fields: &[(&str, &str)], visit: &mut dyn FnMut(&str, &str)) {
+        for (name, value) in fields {
+            visit(name, value);
+        }
+        match &self.client_auth {
+            ClientAuth::None => visit("client_id", &self.client_id),
+            // The header has both (RFC 6749 §2.3.1), and no server may be sent two methods at once (§2.3).
+            ClientAuth::Basic(_) => {}
+            ClientAuth::Post(secret) => {
+                visit("client_id", &self.client_id);
+                visit("client_secret", secret.secret());
+            }
+        }
+        if let Some(scope) = &self.scope {
+            visit("scope", scope);
+        }
+        for (name, value) in &self.params {
+            visit(name, value.secret());
+        }
     }
 
     /// The value of the `Authorization` header. Client id and secret are form-urlencoded *before* base64 (RFC 6749
@@ -212,25 +234,10 @@ impl Endpoint {
         pair.push(':');
         push_encoded(&mut pair, secret.secret());
 
-        let scheme = "Basic ";
-        let mut header = Zeroizing::new(String::with_capacity(scheme.len() + pair.len().div_ceil(3) * 4));
-        header.push_str(scheme);
+        let mut header = Zeroizing::new(String::with_capacity(BASIC.len() + pair.len().div_ceil(3) * 4));
+        header.push_str(BASIC);
         BASE64_STANDARD.encode_string(pair.as_bytes(), &mut header);
         Some(header)
-    }
-
-    /// All spellings of what must not come back in an error text.
-    fn secrets(&self, secret: &str, credentials: Option<&Zeroizing<String>>) -> Vec<Zeroizing<String>> {
-        let plain = [Some(secret), self.client_auth.secret().map(Secret::secret)];
-        let mut secrets = Vec::new();
-        for secret in plain.into_iter().flatten().filter(|secret| !secret.is_empty()) {
-            let mut encoded = Zeroizing::new(String::with_capacity(3 * secret.len()));
-            push_encoded(&mut encoded, secret);
-            secrets.extend([Zeroizing::new(secret.to_owned()), encoded]);
-        }
-        let credentials = credentials.and_then(|credentials| credentials.split(' ').nth(1));
-        secrets.extend(credentials.map(|credentials| Zeroizing::new(credentials.to_owned())));
-        secrets
     }
 }
 
@@ -256,19 +263,6 @@ impl fmt::Debug for Endpoint {
             .field("timeout", &self.timeout)
             .field("plain_http", &self.plain_http)
             .finish_non_exhaustive()
-    }
-}
-
-/// The form on its way out, and whether ureq has begun to take it.
-struct Form<'a> {
-    rest: &'a [u8],
-    begun: bool,
-}
-
-impl Read for Form<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.begun = true;
-        self.rest.read(buffer)
     }
 }
 
@@ -309,26 +303,22 @@ fn fill(buffer: &mut [u8], reader: &mut impl Read) -> io::Result<usize> {
     Ok(length)
 }
 
-/// Adds `text` as application/x-www-form-urlencoded has it.
-fn push_encoded(target: &mut String, text: &str) {
-    target.extend(form_urlencoded::byte_serialize(text.as_bytes()));
+/// `text` as application/x-www-form-urlencoded has it.
+fn encoded(text: &str) -> Zeroizing<String> {
+    let mut encoded = Zeroizing::new(String::with_capacity(3 * text.len()));
+    push_encoded(&mut encoded, text);
+    encoded
 }
 
-/// The same memory as a header value, wiped when the request is done with it.
-fn to_header(text: Zeroizing<String>) -> Result<HeaderValue, SourceError> {
-    struct Owner(Zeroizing<String>);
-
-    impl AsRef<[u8]> for Owner {
-        fn as_ref(&self) -> &[u8] {
-            self.0.as_bytes()
-        }
+fn push_encoded(target: &mut String, text: &str) {
+    for piece in form_urlencoded::byte_serialize(text.as_bytes()) {
+        target.push_str(piece);
     }
+}
 
-    let mut header = HeaderValue::from_maybe_shared(bytes::Bytes::from_owner(Owner(text)))
-        .map_err(|_| SourceError::misconfigured("the client's credentials do not fit into a header"))?;
-    // Debug of requests and of header maps says "Sensitive" from now on.
-    header.set_sensitive(true);
-    Ok(header)
+/// What is wrong with the settings, as the source's error.
+fn unfit(error: Error) -> SourceError {
+    SourceError::misconfigured(error.to_string())
 }
 
 #[cfg(test)]
