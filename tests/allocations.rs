@@ -40,7 +40,14 @@ mod client {
         // The fewest of several: others open a connection, or have a buffer grow.
         let fewest = |get: &dyn Fn()| (0..10).map(|_| measure(get).count_total).min().unwrap();
         let by_plain = fewest(&|| {
-            plain.get(&url).header("authorization", "Bearer a-token").call().unwrap().body_mut().read_to_string().unwrap();
+            plain
+                .get(&url)
+                .header("authorization", "Bearer a-token")
+                .call()
+                .unwrap()
+                .body_mut()
+                .read_to_string()
+                .unwrap();
         });
         let by_client = fewest(&|| {
             client.get(&url).call().unwrap().body_mut().read_to_string().unwrap();
