@@ -44,6 +44,17 @@ struct Shared {
 
 type Observer = Box<dyn Fn(&Event<'_>) + Send + Sync>;
 
+/// What becomes of a refusal that was reported.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Refusal {
+    /// The token had been replaced already.
+    Late,
+    /// It is to be replaced.
+    Replace,
+    /// It is the API's own trouble, or refreshing after a refusal is switched off.
+    Ignored,
+}
+
 /// What a caller asks of a token.
 #[derive(Clone, Copy)]
 struct Wish {
@@ -116,10 +127,10 @@ impl Session {
                 "the refused token is not of this session: report it to the session it came from",
             ));
         }
-        let (_, current, _) = shared.flight.current();
-        if current > generation {
+        let verdict = self.judge_refusal(token);
+        if verdict == Refusal::Late {
             shared.emit(Event::LateRefusal { generation });
-        } else if !shared.policy.reactive || !self.may_replace(token) {
+        } else if verdict == Refusal::Ignored {
             shared.emit(Event::RefusalIgnored { generation });
             return Err(Error::new(
                 ErrorKind::RefusedTooOften,
@@ -130,11 +141,25 @@ impl Session {
         self.obtain(Wish { valid_for: Duration::ZERO, refused: Some(generation) })
     }
 
-    fn may_replace(&self, token: &Token) -> bool {
+    fn judge_refusal(&self, token: &Token) -> Refusal {
         let shared = &*self.0;
+        let generation = token.origin.generation;
         let now = shared.clock.now();
         let mut history = shared.history.lock();
-        history.may_replace(&shared.policy, token.origin.generation, token.was_accepted(), now)
+        // Looked at under the lock of the loop breaker's count: else a report that is overtaken, between the look and the
+        // count, by reports of later tokens would be counted once more, and turned away although a newer token is out.
+        let (current, newest, _) = shared.flight.current();
+        let verdict = if newest > generation {
+            Refusal::Late
+        } else if shared.policy.reactive && history.may_replace(&shared.policy, generation, token.was_accepted(), now) {
+            Refusal::Replace
+        } else {
+            Refusal::Ignored
+        };
+        drop(history);
+        // It may be the last of its kind by now, and wiping it is nothing to do under a lock.
+        drop(current);
+        verdict
     }
 
     /// Reports that a server accepted `token`. A client does so by itself; for other protocols it tells the loop breaker

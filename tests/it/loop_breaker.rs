@@ -1,10 +1,13 @@
 //! An API that refuses whatever it is given: a few refreshes, then its 401 is the caller's.
 
+use std::cell::Cell;
+use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
-use ureq_auth::{ErrorKind, Policy, Reason, Token};
+use ureq_auth::{Clock, ErrorKind, ManualClock, Policy, Reason, Tick, Token};
 
-use crate::support::{MANY, Scene, Seen, Step, crowd, gives, millis, secs, token, unknown};
+use crate::support::{Gate, MANY, Scene, Seen, Step, aside, crowd, gives, millis, secs, token, unknown};
 
 /// So many answers, all good for an hour.
 fn tokens(count: usize) -> Vec<Step> {
@@ -170,5 +173,68 @@ fn a_refusal_that_cannot_be_refreshed_for_now_is_not_turned_into_too_many_refusa
     let refused = scene.session.token().unwrap();
     for _ in 0..10 {
         assert_eq!(scene.session.rejected(&refused).unwrap_err().kind(), ErrorKind::Unknown);
+    }
+}
+
+thread_local! {
+    /// This thread's next look at the clock is held up.
+    static HELD_UP: Cell<bool> = const { Cell::new(false) };
+}
+
+/// A clock at which a thread can be stopped on its way through the session.
+#[derive(Clone)]
+struct Stopping(ManualClock, Gate);
+
+impl Clock for Stopping {
+    fn now(&self) -> Tick {
+        if HELD_UP.take() {
+            self.1.pass();
+        }
+        self.0.now()
+    }
+
+    fn wall(&self) -> Option<Duration> {
+        self.0.wall()
+    }
+
+    fn sleep(&self, pause: Duration) {
+        self.0.sleep(pause);
+    }
+
+    fn timeout(&self, deadline: Tick) -> Option<Duration> {
+        self.0.timeout(deadline)
+    }
+
+    fn on_change(&self, wake: Arc<dyn Fn() + Send + Sync>) {
+        self.0.on_change(wake);
+    }
+}
+
+impl fmt::Debug for Stopping {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[test]
+fn a_report_that_is_overtaken_by_others_is_a_late_one_and_neither_counts_nor_is_turned_away() {
+    for others in [2, 3] {
+        let gate = Gate::default();
+        let clock = Stopping(ManualClock::new(None), gate.clone());
+        let scene = Scene::with(tokens(3), |builder| builder.token(token("t", 3600)).clock(clock));
+        let (session, refused) = (scene.session.clone(), scene.session.token().unwrap());
+        let overtaken = aside(move || {
+            HELD_UP.set(true);
+            session.rejected(&refused)
+        });
+        gate.await_entered();
+        for _ in 0..others {
+            let refused = scene.session.token().unwrap();
+            scene.session.rejected(&refused).unwrap();
+        }
+        gate.open();
+        assert_eq!(overtaken.result().unwrap().generation(), others + 1, "the newest, whatever the bucket says");
+        assert_eq!(scene.session.stats().late_refusals, 1);
+        assert_eq!(refuse_on(&scene), 3 - others as usize, "and the bucket holds what it held");
     }
 }
