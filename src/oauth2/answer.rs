@@ -51,7 +51,7 @@ impl Answer<'_> {
             )));
         }
         match self.fields() {
-            Ok(fields) => match fields.error.as_deref().and_then(|code| self.clean(code, MAX_CODE)) {
+            Ok(fields) => match fields.error.as_deref().and_then(|code| self.code(code)) {
                 Some(code) => Err(self.refusal(code, fields.error_description.as_deref())),
                 None if self.is_success() => self.token(fields),
                 None => Err(self.failure("with JSON that has no error code")),
@@ -105,6 +105,11 @@ impl Answer<'_> {
             token = token.with_server_time(time);
         }
         Ok(token)
+    }
+
+    /// A known code is passed on as it is: it is no secret, even if a secret is a part of it.
+    fn code(&self, code: &str) -> Option<String> {
+        if of_code(code).is_some() { Some(code.to_owned()) } else { self.clean(code, MAX_CODE) }
     }
 
     /// An error with a code (RFC 6749 §5.2).
@@ -204,7 +209,7 @@ fn of_code(code: &str) -> Option<Outcome> {
         | "invalid_request"
         | "invalid_target"
         | "incorrect_client_credentials" => Outcome::Misconfigured,
-        "temporarily_unavailable" | "server_error" | "slow_down" => Outcome::Unavailable,
+        "temporarily_unavailable" | "server_error" | "slow_down" | "authorization_pending" => Outcome::Unavailable,
         _ => return None,
     })
 }
