@@ -3,6 +3,10 @@
 //! - [`RefreshToken`] (§6): on behalf of a user who has logged in before.
 //! - [`ClientCredentials`] (§4.4): on the program's own behalf.
 //!
+//! And how a session begins and ends:
+//!
+//! - [`DeviceCode`] (RFC 8628): a user logs in on a machine without a browser.
+//!
 //! They use an agent of their own: with time-outs, without redirects, and with a new connection for each request, since
 //! on a kept one that the server has just closed nobody can tell whether it has seen the request. What ureq needs to
 //! know to reach the server (a private CA, a proxy) goes into `configure`.
@@ -15,9 +19,12 @@ mod settings;
 
 mod answer;
 mod client_credentials;
+mod device_code;
 mod endpoint;
 mod fields;
+mod members;
 mod refresh_token;
 
 pub use client_credentials::ClientCredentials;
+pub use device_code::{DeviceCode, DevicePrompt};
 pub use refresh_token::RefreshToken;

@@ -1,6 +1,7 @@
 use super::*;
 
 const ANSWER: Answer<'static> = Answer {
+    what: "token",
     status: 200,
     content_type: Some("application/json"),
     retry_after: None,
