@@ -6,6 +6,7 @@
 //! And how a session begins and ends:
 //!
 //! - [`DeviceCode`] (RFC 8628): a user logs in on a machine without a browser.
+//! - [`Revocation`] (RFC 7009): a logout that the server knows of.
 //!
 //! They use an agent of their own: with time-outs, without redirects, and with a new connection for each request, since
 //! on a kept one that the server has just closed nobody can tell whether it has seen the request. What ureq needs to
@@ -24,7 +25,9 @@ mod endpoint;
 mod fields;
 mod members;
 mod refresh_token;
+mod revocation;
 
 pub use client_credentials::ClientCredentials;
 pub use device_code::{DeviceCode, DevicePrompt};
 pub use refresh_token::RefreshToken;
+pub use revocation::Revocation;
