@@ -6,6 +6,7 @@
 //! And how a session begins and ends:
 //!
 //! - [`DeviceCode`] (RFC 8628): a user logs in on a machine without a browser.
+//! - [`Issuer`] (RFC 8414, OpenID Connect Discovery): the server tells where its endpoints are.
 //! - [`Revocation`] (RFC 7009): a logout that the server knows of.
 //!
 //! They use an agent of their own: with time-outs, without redirects, and with a new connection for each request, since
@@ -21,6 +22,7 @@ mod settings;
 mod answer;
 mod client_credentials;
 mod device_code;
+mod discovery;
 mod endpoint;
 mod fields;
 mod members;
@@ -29,5 +31,6 @@ mod revocation;
 
 pub use client_credentials::ClientCredentials;
 pub use device_code::{DeviceCode, DevicePrompt};
+pub use discovery::{Issuer, IssuerBuilder};
 pub use refresh_token::RefreshToken;
 pub use revocation::Revocation;

@@ -31,6 +31,8 @@ mod client_settings;
 #[cfg(feature = "ureq")]
 mod device_code;
 #[cfg(feature = "ureq")]
+mod discovery;
+#[cfg(feature = "ureq")]
 mod log_out;
 #[cfg(feature = "ureq")]
 mod oauth2;
