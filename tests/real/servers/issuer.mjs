@@ -9,7 +9,12 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
 import https from 'node:https';
 import { exportJWK, generateKeyPair } from 'jose';
-import Provider from 'oidc-provider';
+
+// It warns of each Node but the newest, to each of many tests.
+const { warn } = console;
+console.warn = () => {};
+const { default: Provider } = await import('oidc-provider');
+console.warn = warn;
 
 const options = { port: 0, ttl: 2, keepAlive: 5000, ...JSON.parse(process.argv[2] ?? '{}') };
 const audience = 'urn:example:api';
