@@ -159,8 +159,9 @@ impl<T, E: Clone> Flight<T, E> {
         value
     }
 
-    /// Ends it all: everybody gets `error` until something is installed. A flight under way is superseded.
-    pub(crate) fn end(&self, error: E) {
+    /// Ends it all: everybody gets `error` until something is installed. A flight under way is superseded. Returns what
+    /// was current.
+    pub(crate) fn end(&self, error: E) -> Option<Arc<T>> {
         let mut state = self.state.lock();
         if let Phase::Refreshing { record, .. } = &state.phase {
             give_verdict(record, error.clone());
@@ -169,7 +170,8 @@ impl<T, E: Clone> Flight<T, E> {
         let phase = std::mem::replace(&mut state.phase, Phase::Failed { error, until: None });
         self.changed.notify_all();
         drop(state);
-        drop((old, phase));
+        drop(phase);
+        old
     }
 
     /// Has every waiter look at its deadline again: for a clock that is moved by hand.

@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 ///
 /// serde_json keeps a text that has escapes in it in a buffer of its own while it reads, which is not wiped; tokens have
 /// none, unless a server escapes the `/`.
+#[derive(Default)]
 pub(crate) enum Value {
     Text(Zeroizing<String>),
     Number(f64),
@@ -19,6 +20,7 @@ pub(crate) enum Value {
     #[cfg_attr(not(feature = "ureq"), allow(dead_code, reason = "only a token answer has one that matters"))]
     List(Vec<Zeroizing<String>>),
     Null,
+    #[default]
     Other,
 }
 
@@ -31,6 +33,21 @@ pub(crate) fn read_object(text: &[u8], take: &mut dyn FnMut(&str, Value) -> Opti
     let mut json = serde_json::Deserializer::from_slice(text);
     json.deserialize_map(Members(take))?;
     json.end()
+}
+
+/// The members of these names, in this order; what is missing is [`Value::Other`]. `None` if the text is no JSON object.
+#[cfg(feature = "ureq")]
+pub(crate) fn read_members<const N: usize>(text: &[u8], names: [&str; N]) -> Option<[Value; N]> {
+    let mut values = std::array::from_fn(|_| Value::default());
+    let mut take = |name: &str, value| {
+        let place = names.iter().position(|wanted| *wanted == name);
+        if let Some(wanted) = place.and_then(|place| values.get_mut(place)) {
+            *wanted = value;
+        }
+        Some(())
+    };
+    read_object(text, &mut take).ok()?;
+    Some(values)
 }
 
 struct Members<'t>(&'t mut dyn FnMut(&str, Value) -> Option<()>);
@@ -133,5 +150,14 @@ mod tests {
         let nested = |depth: usize| format!("{{\"a\":{}{}}}", "[".repeat(depth), "]".repeat(depth));
         assert!(names(&nested(100)).is_some());
         assert!(names(&nested(1_000_000)).is_none());
+    }
+
+    #[cfg(feature = "ureq")]
+    #[test]
+    fn members_by_name_whatever_else_there_is() {
+        let json = br#"{"x":{"a":"inner"},"b":["no text"],"a":"first","a":"last","c":7}"#;
+        let [a, b, c, d] = read_members(json, ["a", "b", "c", "d"]).unwrap().map(Value::text);
+        assert_eq!((a.as_deref(), b, c, d), (Some("last"), None, None, None));
+        assert!(read_members(b"<html>", ["a"]).is_none());
     }
 }

@@ -74,6 +74,10 @@ impl Origin {
         }
     }
 
+    pub(crate) fn is_https(&self) -> bool {
+        self.scheme == Scheme::Https
+    }
+
     /// Is what comes from there what the server said? True over TLS, and where nobody is in between.
     pub(crate) fn is_private(&self) -> bool {
         self.scheme == Scheme::Https || self.is_loopback()

@@ -318,7 +318,7 @@ impl History {
             self.unknowns = self.unknowns.saturating_add(u32::from(outcome == Outcome::Unknown));
         }
         match outcome {
-            Outcome::Rejected | Outcome::Misconfigured => None,
+            Outcome::NotLoggedIn | Outcome::Rejected | Outcome::Misconfigured => None,
             // The second: a third use of what may be a spent refresh token would be blind.
             Outcome::Unknown if self.unknowns > 1 => None,
             _ => Some(policy.backoff(self.failures, retry_after)),

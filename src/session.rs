@@ -182,9 +182,13 @@ impl Session {
         shared.flight.install(|generation| shared.seal(token, life, generation));
     }
 
-    /// Forgets the token: from now on every caller gets [`LoggedOut`](ErrorKind::LoggedOut), until [`set`](Session::set).
-    pub fn end(&self) {
-        self.0.flight.end(Error::new(ErrorKind::LoggedOut, "logged out: log in again, then set the session's token"));
+    /// Forgets the token: from now on every caller gets [`LoggedOut`](ErrorKind::LoggedOut), until [`set`](Session::set),
+    /// and the result of a refresh under way is dropped. Nothing is sent.
+    ///
+    /// Returns the token that was in force, for whoever wants the server to forget it as well
+    /// (`oauth2::Revocation::log_out` does both).
+    pub fn end(&self) -> Option<Arc<Token>> {
+        self.0.flight.end(Error::new(ErrorKind::LoggedOut, "logged out: log in again, then set the session's token"))
     }
 
     /// The token as it is, whatever its state, without refreshing it.

@@ -67,6 +67,7 @@ pub struct SourceError {
 /// The ways in which an attempt can fail.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Outcome {
+    NotLoggedIn,
     Rejected,
     Misconfigured,
     Unavailable,
@@ -80,6 +81,13 @@ impl SourceError {
     #[must_use]
     pub fn rejected(message: impl Into<String>) -> Self {
         Self::new(Outcome::Rejected, message)
+    }
+
+    /// There is nothing to ask with: nobody has logged in yet. Every caller gets this at once
+    /// ([`ErrorKind::NotLoggedIn`]), until [`Session::set`](crate::Session::set); a token that still lives stays in use.
+    #[must_use]
+    pub fn not_logged_in(message: impl Into<String>) -> Self {
+        Self::new(Outcome::NotLoggedIn, message)
     }
 
     /// The server refuses the *client* (wrong secret, grant not allowed). As final as [`rejected`](Self::rejected), but
@@ -134,6 +142,15 @@ impl SourceError {
         self
     }
 
+    /// Where no user is concerned, *no* means the client: a new login would not help.
+    #[cfg(feature = "ureq")]
+    pub(crate) fn not_of_the_user(mut self) -> Self {
+        if self.outcome == Outcome::Rejected {
+            self.outcome = Outcome::Misconfigured;
+        }
+        self
+    }
+
     fn new(outcome: Outcome, message: impl Into<String>) -> Self {
         SourceError { outcome, message: message.into(), code: None, retry_after: None, cause: None }
     }
@@ -150,9 +167,15 @@ impl SourceError {
         self.retry_after
     }
 
+    #[cfg(feature = "ureq")]
+    pub(crate) fn code(&self) -> Option<&str> {
+        self.code.as_deref()
+    }
+
     /// The error that callers see. `next_attempt` is how long the session will not try again.
     pub(crate) fn into_error(self, next_attempt: Option<Duration>) -> Error {
         let (kind, advice) = match self.outcome {
+            Outcome::NotLoggedIn => (ErrorKind::NotLoggedIn, "log in, then set the session's token"),
             Outcome::Rejected => (ErrorKind::Rejected, "the session has ended: log in again"),
             Outcome::Misconfigured => {
                 (ErrorKind::Misconfigured, "check the client's settings and its registration with the server")
@@ -207,7 +230,8 @@ impl From<Error> for SourceError {
             ErrorKind::Reentrant => Outcome::Reentrant,
             ErrorKind::Misconfigured => Outcome::Misconfigured,
             ErrorKind::Unavailable | ErrorKind::Timeout => Outcome::Unavailable,
-            ErrorKind::Rejected | ErrorKind::NotLoggedIn | ErrorKind::LoggedOut => Outcome::Rejected,
+            ErrorKind::NotLoggedIn => Outcome::NotLoggedIn,
+            ErrorKind::Rejected | ErrorKind::LoggedOut => Outcome::Rejected,
             _ => Outcome::Unknown,
         };
         Self::new(outcome, error.to_string()).with_cause(error)
@@ -241,7 +265,7 @@ impl From<ureq::Error> for SourceError {
         if let ureq::Error::Json(error) = error {
             return error.into();
         }
-        Self::new(outcome, format!("the token request failed: {error}")).with_cause(error)
+        Self::new(outcome, format!("the request failed: {error}")).with_cause(error)
     }
 }
 

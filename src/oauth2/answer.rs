@@ -29,6 +29,8 @@ const MAX_DESCRIPTION: usize = 200;
 /// What an answer is judged by.
 #[derive(Clone, Copy)]
 pub(crate) struct Answer<'a> {
+    /// Which endpoint's it is: `token`, `revocation`, …
+    pub(crate) what: &'static str,
     pub(crate) status: u16,
     pub(crate) content_type: Option<&'a str>,
     pub(crate) retry_after: Option<&'a str>,
@@ -44,16 +46,21 @@ pub(crate) struct Answer<'a> {
 impl Answer<'_> {
     /// The token, or what the answer says instead.
     pub(crate) fn read(&self) -> Result<Token, SourceError> {
+        self.token(self.success()?)
+    }
+
+    /// The members of a success, or what the answer says instead.
+    pub(crate) fn success(&self) -> Result<Fields, SourceError> {
         if (300..400).contains(&self.status) {
             return Err(SourceError::misconfigured(format!(
-                "the token endpoint answered {}: redirects are not followed, give the final address",
-                self.status
+                "the {} endpoint answered {}: redirects are not followed, give the final address",
+                self.what, self.status
             )));
         }
         match self.fields() {
-            Ok(fields) => match fields.error.as_deref().and_then(|code| self.clean(code, MAX_CODE)) {
+            Ok(fields) => match fields.error.as_deref().and_then(|code| self.code(code)) {
                 Some(code) => Err(self.refusal(code, fields.error_description.as_deref())),
-                None if self.is_success() => self.token(fields),
+                None if self.is_success() => Ok(fields),
                 None => Err(self.failure("with JSON that has no error code")),
             },
             Err(what) => Err(self.failure(&what)),
@@ -106,6 +113,11 @@ impl Answer<'_> {
         Ok(token)
     }
 
+    /// A known code is passed on as it is: it is no secret, even if a secret is a part of it.
+    fn code(&self, code: &str) -> Option<String> {
+        if of_code(code).is_some() { Some(code.to_owned()) } else { self.clean(code, MAX_CODE) }
+    }
+
     /// An error with a code (RFC 6749 §5.2).
     fn refusal(&self, code: String, description: Option<&str>) -> SourceError {
         let outcome = of_code(&code).unwrap_or_else(|| match self.status {
@@ -115,17 +127,18 @@ impl Answer<'_> {
         });
         let description = description.and_then(|text| self.clean(text, MAX_DESCRIPTION));
         let description = description.map(|text| format!(": {text}")).unwrap_or_default();
-        self.error(outcome, format!("the token endpoint answered {} {code}{description}", self.status)).with_code(code)
+        self.error(outcome, format!("the {} endpoint answered {} {code}{description}", self.what, self.status))
+            .with_code(code)
     }
 
     /// Anything that is neither a token nor an error code.
     fn failure(&self, what: &str) -> SourceError {
         let outcome = if self.is_success() { Outcome::Unknown } else { of_status(self.status) };
         let hint = match self.status {
-            200..300 | 404 | 405 | 410 => ": is this the token endpoint's address?",
-            _ => "",
+            200..300 | 404 | 405 | 410 => format!(": is this the {} endpoint's address?", self.what),
+            _ => String::new(),
         };
-        self.error(outcome, format!("the token endpoint answered {} {what}{hint}", self.status))
+        self.error(outcome, format!("the {} endpoint answered {} {what}{hint}", self.what, self.status))
     }
 
     fn error(&self, outcome: Outcome, message: String) -> SourceError {
@@ -133,7 +146,7 @@ impl Answer<'_> {
             Outcome::Rejected => SourceError::rejected(message),
             Outcome::Misconfigured => SourceError::misconfigured(message),
             Outcome::Unavailable => SourceError::unavailable(message),
-            Outcome::Unknown | Outcome::Reentrant => SourceError::unknown(message),
+            Outcome::Unknown | Outcome::NotLoggedIn | Outcome::Reentrant => SourceError::unknown(message),
         };
         match self.pause() {
             Some(pause) if outcome == Outcome::Unavailable => error.with_retry_after(pause),
@@ -141,7 +154,7 @@ impl Answer<'_> {
         }
     }
 
-    fn is_success(&self) -> bool {
+    pub(crate) fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
     }
 
@@ -203,7 +216,7 @@ fn of_code(code: &str) -> Option<Outcome> {
         | "invalid_request"
         | "invalid_target"
         | "incorrect_client_credentials" => Outcome::Misconfigured,
-        "temporarily_unavailable" | "server_error" | "slow_down" => Outcome::Unavailable,
+        "temporarily_unavailable" | "server_error" | "slow_down" | "authorization_pending" => Outcome::Unavailable,
         _ => return None,
     })
 }

@@ -31,7 +31,11 @@ impl ClientCredentials {
     #[must_use]
     pub fn new(token_url: impl Into<String>, client_id: impl Into<String>, client_secret: impl Into<String>) -> Self {
         let client_auth = ClientAuth::Basic(Secret::new(client_secret.into()));
-        ClientCredentials { endpoint: Endpoint::new(token_url.into(), client_id.into(), client_auth) }
+        Self::on(Endpoint::new(token_url.into(), client_id.into(), client_auth))
+    }
+
+    pub(crate) fn on(endpoint: Endpoint) -> Self {
+        ClientCredentials { endpoint }
     }
 
     /// Sends the secret in the body instead (`client_secret_post`, RFC 6749 §2.3.1): only for servers that cannot do with
@@ -50,7 +54,8 @@ endpoint_settings!(ClientCredentials);
 impl TokenSource for ClientCredentials {
     fn fetch(&self, request: Fetch<'_>) -> Result<Token, SourceError> {
         let fields = [("grant_type", "client_credentials")];
-        let token = self.endpoint.exchange(&fields, "", request.time_left).map_err(SourceError::repeatable)?;
+        let scope = self.endpoint.scope.as_deref();
+        let token = self.endpoint.exchange(&fields, scope, "", request.time_left).map_err(SourceError::repeatable)?;
         Ok(token.with_refresh_token(""))
     }
 

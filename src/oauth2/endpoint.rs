@@ -2,10 +2,12 @@
 
 use std::fmt;
 use std::io::{self, Read};
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use once_cell::sync::OnceCell;
 use ureq::config::ConfigBuilder;
 use ureq::http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, DATE, RETRY_AFTER};
 use ureq::http::{HeaderName, HeaderValue, Method, Request, Response, Uri};
@@ -15,7 +17,6 @@ use zeroize::Zeroizing;
 
 use super::answer::{Answer, MAX_BODY};
 use crate::origin::{self, Origin};
-use crate::sync::Mutex;
 use crate::token::Secret;
 use crate::{Error, Result, SourceError, Token};
 
@@ -29,9 +30,10 @@ const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
 const BASIC: &str = "Basic ";
 
 /// What a grant or the client's authentication sends itself.
-const RESERVED: [&str; 5] = ["grant_type", "refresh_token", "client_id", "client_secret", "scope"];
+const RESERVED: [&str; 6] = ["grant_type", "refresh_token", "client_id", "client_secret", "scope", "device_code"];
 
 /// Where tokens are asked for, as whom, and how.
+#[derive(Clone)]
 pub(crate) struct Endpoint {
     token_url: String,
     client_id: String,
@@ -42,11 +44,24 @@ pub(crate) struct Endpoint {
     pub(crate) timeout: Duration,
     pub(crate) plain_http: bool,
     pub(crate) configure: Option<Configure>,
-    agent: Mutex<Option<Agent>>,
+    agent: OnceCell<Agent>,
 }
 
 /// What a user adds to the configuration of the endpoint's agent.
-pub(crate) type Configure = Box<dyn Fn(ConfigBuilder<AgentScope>) -> ConfigBuilder<AgentScope> + Send + Sync>;
+pub(crate) type Configure = Arc<dyn Fn(ConfigBuilder<AgentScope>) -> ConfigBuilder<AgentScope> + Send + Sync>;
+
+/// One request to the token endpoint, or to another of the same server, which is told from it by its name in errors.
+pub(crate) struct Call<'a> {
+    /// `token`, `revocation`, …: what comes before "endpoint" and "URL".
+    pub(crate) what: &'static str,
+    pub(crate) url: &'a str,
+    pub(crate) fields: &'a [(&'a str, &'a str)],
+    pub(crate) scope: Option<&'a str>,
+    /// A value that must not come back in an error.
+    pub(crate) secret: &'a str,
+    /// Makes the time-out shorter if it is less.
+    pub(crate) time_left: Duration,
+}
 
 /// How the client shows that it is itself (RFC 6749 §2.3.1).
 #[derive(Clone, Debug)]
@@ -70,7 +85,7 @@ impl Endpoint {
             timeout: TIMEOUT,
             plain_http: false,
             configure: None,
-            agent: Mutex::new(None),
+            agent: OnceCell::new(),
         }
     }
 
@@ -80,7 +95,33 @@ impl Endpoint {
     ///
     /// [`InvalidInput`](crate::ErrorKind::InvalidInput), with what to change.
     pub(crate) fn check(&self) -> Result<()> {
-        self.checked_url().map(drop)
+        self.check_at("token", &self.token_url)
+    }
+
+    /// The same for another address of the server's.
+    pub(crate) fn check_at(&self, what: &str, url: &str) -> Result<()> {
+        self.checked_url(what, url).map(drop)
+    }
+
+    pub(crate) fn token_url(&self) -> &str {
+        &self.token_url
+    }
+
+    pub(crate) fn check_timeout(&self) -> Result<()> {
+        if self.timeout.is_zero() || self.timeout > MAX_TIMEOUT {
+            return Err(Error::invalid("the request's time-out must be more than zero and not more than an hour"));
+        }
+        Ok(())
+    }
+
+    /// The same way to the same server, for another address and client.
+    pub(crate) fn sibling(&self, token_url: &str, client_id: String, client_auth: ClientAuth) -> Endpoint {
+        Endpoint {
+            timeout: self.timeout,
+            plain_http: self.plain_http,
+            configure: self.configure.clone(),
+            ..Endpoint::new(token_url.to_owned(), client_id, client_auth)
+        }
     }
 
     /// Asks for a token with these form fields, of which `secret` is a value that must not come back in an error.
@@ -88,22 +129,63 @@ impl Endpoint {
     pub(crate) fn exchange(
         &self,
         fields: &[(&str, &str)],
+        scope: Option<&str>,
         secret: &str,
         time_left: Duration,
     ) -> Result<Token, SourceError> {
+        self.call(&Call { what: "token", url: &self.token_url, fields, scope, secret, time_left }, |answer| {
+            answer.read()
+        })
+    }
+
+    /// Sends one request, and has `judge` read its answer.
+    pub(crate) fn call<T>(
+        &self,
+        call: &Call<'_>,
+        judge: impl FnOnce(&Answer<'_>) -> Result<T, SourceError>,
+    ) -> Result<T, SourceError> {
         // Here too: whoever calls fetch() without a session has not called check().
-        let (uri, origin) = self.checked_url().map_err(unfit)?;
-        if time_left.is_zero() {
-            return Err(SourceError::unavailable("no time was left for a token request; nothing was sent"));
-        }
-        let form = self.form(fields);
+        let (uri, origin) = self.checked_url(call.what, call.url).map_err(unfit)?;
         let credentials = self.credentials().map(Secret::from);
         // All spellings of what must not come back in an error text.
         let client_secret = self.client_auth.secret().map_or("", Secret::secret);
-        let (encoded, client_encoded) = (encoded(secret), encoded(client_secret));
+        let (encoded, client_encoded) = (encoded(call.secret), encoded(client_secret));
         let basic = credentials.as_ref().and_then(|header| header.secret().get(BASIC.len()..)).unwrap_or_default();
-        let secrets = [secret, &encoded, client_secret, &client_encoded, basic];
+        let secrets = [call.secret, &encoded, client_secret, &client_encoded, basic];
+        let mut response = self.send(call, uri, &origin, credentials.as_ref())?;
+        // All of it at once: a buffer that grows leaves copies of tokens behind.
+        let mut body = Zeroizing::new(vec![0; MAX_BODY + 1]);
+        let length = read_body(call.what, &mut response, &mut body)?;
+        let header = |name: HeaderName| response.headers().get(name).and_then(|value| value.to_str().ok());
+        judge(&Answer {
+            what: call.what,
+            status: response.status().as_u16(),
+            content_type: header(CONTENT_TYPE),
+            retry_after: header(RETRY_AFTER),
+            date: header(DATE),
+            is_private: origin.is_private(),
+            body: body.get(..length).unwrap_or_default(),
+            secrets: &secrets,
+        })
+    }
 
+    fn send(
+        &self,
+        call: &Call<'_>,
+        uri: Uri,
+        origin: &Origin,
+        credentials: Option<&Secret>,
+    ) -> Result<Response<Body>, SourceError> {
+        if call.time_left.is_zero() {
+            return Err(SourceError::unavailable(format!(
+                "no time was left for a {} request; nothing was sent",
+                call.what
+            )));
+        }
+        let form = self.form(call.fields, call.scope);
+        let agent = self.agent.get_or_init(|| self.build_agent(origin));
+        let usual = agent.config().timeouts().global;
+        let timeout = usual.unwrap_or(self.timeout).min(call.time_left).min(MAX_TIMEOUT);
         // Built by hand: ureq's own builder brings a second copy of its types with it.
         let mut rest = form.as_bytes();
         let mut request = Request::new(SendBody::from_reader(&mut rest));
@@ -113,35 +195,29 @@ impl Endpoint {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
         headers.insert(CONTENT_LENGTH, HeaderValue::from(form.len()));
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-        if let Some(credentials) = &credentials {
+        if let Some(credentials) = credentials {
             headers.insert(AUTHORIZATION, credentials.to_header().map_err(unfit)?);
         }
-
-        let agent = self.agent.lock().get_or_insert_with(|| self.build_agent(&origin)).clone();
-        let usual = agent.config().timeouts().global;
-        let timeout = usual.unwrap_or(self.timeout).min(time_left).min(MAX_TIMEOUT);
         if usual != Some(timeout) {
             // Only then: for a request with settings of its own, ureq sets TLS up anew, certificates and all.
             request = agent.configure_request(request).timeout_global(Some(timeout)).build();
         }
         let result = agent.run(request);
-        let mut response = result.map_err(|error| {
+        result.map_err(|error| {
             let error = SourceError::from(error);
             // A server that has not even got the first byte of the form cannot have spent what is in it.
             if rest.len() < form.len() { error } else { error.repeatable() }
-        })?;
-        read(&mut response, &origin, &secrets)
+        })
     }
 
-    fn checked_url(&self) -> Result<(Uri, Origin)> {
-        let (uri, origin) = origin::parse_url(&self.token_url, "the token URL")?;
+    fn checked_url(&self, what: &str, url: &str) -> Result<(Uri, Origin)> {
+        let (uri, origin) = origin::parse_url(url, &format!("the {what} URL"))?;
         origin.check_private(self.plain_http)?;
+        self.check_timeout()?;
         let problem = if self.client_id.is_empty() {
             "the client id is empty: give the one that the authorization server knows this program by"
         } else if self.client_auth.secret().is_some_and(|secret| secret.secret().is_empty()) {
             "the client secret is empty: leave it out for a public client"
-        } else if self.timeout.is_zero() || self.timeout > MAX_TIMEOUT {
-            "the token request's time-out must be more than zero and not more than an hour"
         } else if self.scope.as_ref().is_some_and(|scope| scope.trim().is_empty()) {
             "the scope is empty: leave it out to have what the server grants by default"
         } else {
@@ -164,7 +240,7 @@ impl Endpoint {
         Ok(())
     }
 
-    fn build_agent(&self, origin: &Origin) -> Agent {
+    pub(crate) fn build_agent(&self, origin: &Origin) -> Agent {
         let mut config = Agent::config_builder().timeout_global(Some(self.timeout));
         if origin.is_loopback() {
             // A proxy from the environment would take plain http off this machine.
@@ -186,12 +262,12 @@ impl Endpoint {
     }
 
     /// The request's body. Built here, since ureq's send_form would leave a copy that is not wiped.
-    fn form(&self, fields: &[(&str, &str)]) -> Zeroizing<String> {
+    fn form(&self, fields: &[(&str, &str)], scope: Option<&str>) -> Zeroizing<String> {
         // Enough from the start: a text that grows leaves a copy of itself behind.
         let mut longest = 0;
-        self.each_field(fields, &mut |name, value| longest += 3 * (name.len() + value.len()) + 2);
+        self.each_field(fields, scope, &mut |name, value| longest += 3 * (name.len() + value.len()) + 2);
         let mut form = Zeroizing::new(String::with_capacity(longest));
-        self.each_field(fields, &mut |name, value| {
+        self.each_field(fields, scope, &mut |name, value| {
             if !form.is_empty() {
                 form.push('&');
             }
@@ -203,7 +279,7 @@ impl Endpoint {
     }
 
     /// Visits the grant's fields, and after them what is sent with every grant.
-    fn each_field(&self, fields: &[(&str, &str)], visit: &mut dyn FnMut(&str, &str)) {
+    fn each_field(&self, fields: &[(&str, &str)], scope: Option<&str>, visit: &mut dyn FnMut(&str, &str)) {
         for (name, value) in fields {
             visit(name, value);
         }
@@ -216,7 +292,7 @@ impl Endpoint {
                 visit("client_secret", secret.secret());
             }
         }
-        if let Some(scope) = &self.scope {
+        if let Some(scope) = scope {
             visit("scope", scope);
         }
         for (name, value) in &self.params {
@@ -266,31 +342,18 @@ impl fmt::Debug for Endpoint {
     }
 }
 
-/// Reads the answer, up to the limit and a byte.
-fn read(response: &mut Response<Body>, origin: &Origin, secrets: &[&str]) -> Result<Token, SourceError> {
-    let status = response.status().as_u16();
-    // All of it at once: a buffer that grows leaves copies of tokens behind.
-    let mut body = Zeroizing::new(vec![0; MAX_BODY + 1]);
-    let length = fill(&mut body, &mut response.body_mut().as_reader()).map_err(|error| {
-        let message = format!("the token endpoint's answer ({status}) broke off: {error}");
+/// Reads the answer's body, up to the buffer's size.
+fn read_body(what: &str, response: &mut Response<Body>, buffer: &mut [u8]) -> Result<usize, SourceError> {
+    let status = response.status();
+    fill(buffer, &mut response.body_mut().as_reader()).map_err(|error| {
+        let message = format!("the {what} endpoint's answer ({}) broke off: {error}", status.as_u16());
         // An error's status says already that no token was issued: to ask again is safe, and tells why.
-        if response.status().is_success() { SourceError::unknown(message) } else { SourceError::unavailable(message) }
-    })?;
-    let header = |name: HeaderName| response.headers().get(name).and_then(|value| value.to_str().ok());
-    let answer = Answer {
-        status,
-        content_type: header(CONTENT_TYPE),
-        retry_after: header(RETRY_AFTER),
-        date: header(DATE),
-        is_private: origin.is_private(),
-        body: body.get(..length).unwrap_or_default(),
-        secrets,
-    };
-    answer.read()
+        if status.is_success() { SourceError::unknown(message) } else { SourceError::unavailable(message) }
+    })
 }
 
 /// Reads until the buffer is full or the reader is at its end.
-fn fill(buffer: &mut [u8], reader: &mut impl Read) -> io::Result<usize> {
+pub(crate) fn fill(buffer: &mut [u8], reader: &mut impl Read) -> io::Result<usize> {
     let mut length = 0;
     while let Some(rest) = buffer.get_mut(length..).filter(|rest| !rest.is_empty()) {
         match reader.read(rest) {

@@ -43,20 +43,20 @@ impl Fields {
 }
 
 impl Value {
-    fn secret(self) -> Option<Zeroizing<String>> {
+    pub(crate) fn secret(self) -> Option<Zeroizing<String>> {
         match self {
             Value::Text(text) if !text.is_empty() => Some(text),
             _ => None,
         }
     }
 
-    fn text(self) -> Option<String> {
+    pub(crate) fn text(self) -> Option<String> {
         self.secret().map(|mut text| std::mem::take(&mut *text))
     }
 
     /// Seconds, as a number or as text. What is no time to come, such as zero, is not given; what no clock can count is
     /// as long as can be, and the token sets the limit.
-    fn lifetime(self) -> Option<Duration> {
+    pub(crate) fn lifetime(self) -> Option<Duration> {
         match self {
             // A fraction of a second is as good as none. (A conversion from f64 stops at the ends of the scale.)
             Value::Number(seconds) => Some(seconds as u64),

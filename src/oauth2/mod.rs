@@ -3,6 +3,12 @@
 //! - [`RefreshToken`] (§6): on behalf of a user who has logged in before.
 //! - [`ClientCredentials`] (§4.4): on the program's own behalf.
 //!
+//! And how a session begins and ends:
+//!
+//! - [`DeviceCode`] (RFC 8628): a user logs in on a machine without a browser.
+//! - [`Issuer`] (RFC 8414, OpenID Connect Discovery): the server tells where its endpoints are.
+//! - [`Revocation`] (RFC 7009): a logout that the server knows of.
+//!
 //! They use an agent of their own: with time-outs, without redirects, and with a new connection for each request, since
 //! on a kept one that the server has just closed nobody can tell whether it has seen the request. What ureq needs to
 //! know to reach the server (a private CA, a proxy) goes into `configure`.
@@ -15,9 +21,15 @@ mod settings;
 
 mod answer;
 mod client_credentials;
+mod device_code;
+mod discovery;
 mod endpoint;
 mod fields;
 mod refresh_token;
+mod revocation;
 
 pub use client_credentials::ClientCredentials;
+pub use device_code::{DeviceCode, DevicePrompt};
+pub use discovery::{Issuer, IssuerBuilder};
 pub use refresh_token::RefreshToken;
+pub use revocation::Revocation;

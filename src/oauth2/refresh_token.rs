@@ -24,8 +24,9 @@ use crate::{Error, Fetch, Result, SourceError, Token, TokenSource};
 /// # Ok::<(), ureq_auth::Error>(())
 /// ```
 pub struct RefreshToken {
-    endpoint: Endpoint,
-    first: Secret,
+    pub(crate) endpoint: Endpoint,
+    /// None: the session begins with a login.
+    first: Option<Secret>,
     /// Is the first one out of date? Then it is not sent again.
     replaced: AtomicBool,
 }
@@ -35,11 +36,28 @@ impl RefreshToken {
     /// [`Session::new`](crate::Session::new).
     #[must_use]
     pub fn new(token_url: impl Into<String>, client_id: impl Into<String>, refresh_token: impl Into<String>) -> Self {
-        RefreshToken {
-            endpoint: Endpoint::new(token_url.into(), client_id.into(), ClientAuth::None),
-            first: Secret::new(refresh_token.into()),
-            replaced: AtomicBool::new(false),
-        }
+        let endpoint = Endpoint::new(token_url.into(), client_id.into(), ClientAuth::None);
+        Self::on(endpoint, Some(Secret::new(refresh_token.into())))
+    }
+
+    /// A source for a public client that begins with a login: it has no refresh token of its own. Until
+    /// [`Session::set`](crate::Session::set) brings a token with one, callers get
+    /// [`ErrorKind::NotLoggedIn`](crate::ErrorKind::NotLoggedIn), and nothing is sent.
+    ///
+    /// ```
+    /// use ureq_auth::{ErrorKind, Session, oauth2::RefreshToken};
+    ///
+    /// let session = Session::new(RefreshToken::after_login("https://id.example.com/token", "my-device"))?;
+    /// assert_eq!(session.token().unwrap_err().kind(), ErrorKind::NotLoggedIn);
+    /// # Ok::<(), ureq_auth::Error>(())
+    /// ```
+    #[must_use]
+    pub fn after_login(token_url: impl Into<String>, client_id: impl Into<String>) -> Self {
+        Self::on(Endpoint::new(token_url.into(), client_id.into(), ClientAuth::None), None)
+    }
+
+    pub(crate) fn on(endpoint: Endpoint, first: Option<Secret>) -> Self {
+        RefreshToken { endpoint, first, replaced: AtomicBool::new(false) }
     }
 
     /// The client's secret, sent in the `Authorization` header (`client_secret_basic`, RFC 6749 §2.3.1).
@@ -67,16 +85,11 @@ impl TokenSource for RefreshToken {
                 self.note(current);
                 current
             }
-            None if self.replaced.load(Ordering::Relaxed) => {
-                return Err(SourceError::rejected(
-                    "there is no refresh token left: the first one has been replaced, and the session's present token \
-                     came without one",
-                ));
-            }
-            None => self.first.secret(),
+            None => self.first(request.previous.is_some())?,
         };
         let fields = [("grant_type", "refresh_token"), ("refresh_token", refresh_token)];
-        let token = self.endpoint.exchange(&fields, refresh_token, request.time_left)?;
+        let token =
+            self.endpoint.exchange(&fields, self.endpoint.scope.as_deref(), refresh_token, request.time_left)?;
         // At once, not when the session hands it back: the session may drop this answer for a token set meanwhile.
         if let Some(next) = token.refresh_secret() {
             self.note(next);
@@ -86,7 +99,7 @@ impl TokenSource for RefreshToken {
 
     fn check(&self) -> Result<()> {
         self.endpoint.check()?;
-        let refresh_token = self.first.secret();
+        let Some(refresh_token) = self.first.as_ref().map(Secret::secret) else { return Ok(()) };
         if refresh_token.is_empty() {
             return Err(Error::invalid("the refresh token is empty: log in to get one"));
         }
@@ -100,8 +113,23 @@ impl TokenSource for RefreshToken {
 }
 
 impl RefreshToken {
+    /// The first one, where there is no other. `had_token`: there was a token, but it came without one.
+    fn first(&self, had_token: bool) -> Result<&str, SourceError> {
+        match &self.first {
+            Some(_) if self.replaced.load(Ordering::Relaxed) => Err(SourceError::rejected(
+                "there is no refresh token left: the first one has been replaced, and the session's present token came \
+                 without one",
+            )),
+            Some(first) => Ok(first.secret()),
+            None if had_token => Err(SourceError::not_logged_in(
+                "the session's present token came without a refresh token, so it cannot be renewed",
+            )),
+            None => Err(SourceError::not_logged_in("nobody has logged in yet")),
+        }
+    }
+
     fn note(&self, refresh_token: &str) {
-        if refresh_token != self.first.secret() {
+        if self.first.as_ref().is_some_and(|first| refresh_token != first.secret()) {
             self.replaced.store(true, Ordering::Relaxed);
         }
     }

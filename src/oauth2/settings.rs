@@ -1,4 +1,4 @@
-//! The settings that all grants share, written once.
+//! The settings that grants and other requests share, written once.
 
 /// Adds the builder methods for the field `endpoint` to a grant.
 macro_rules! endpoint_settings {
@@ -18,8 +18,17 @@ macro_rules! endpoint_settings {
                 self.endpoint.params.push((name.into(), $crate::token::Secret::new(value.into())));
                 self
             }
+        }
 
-            /// How long one token request may take in all, from the name look-up to the last byte of the answer: 10
+        connection_settings!($grant);
+    };
+}
+
+/// Adds the part of them that is about the way to the server.
+macro_rules! connection_settings {
+    ($grant:ty) => {
+        impl $grant {
+            /// How long one request may take in all, from the name look-up to the last byte of the answer: 10
             /// seconds unless set, more than zero, an hour at most. What is left of the flight's budget
             /// ([`Policy::with_budget`](crate::Policy::with_budget)) can make it shorter.
             #[must_use]
@@ -28,7 +37,7 @@ macro_rules! endpoint_settings {
                 self
             }
 
-            /// Allows a token URL with plain http. To this machine (`localhost`, 127.0.0.0/8, `[::1]`; RFC 8252 §8.3)
+            /// Allows addresses with plain http. To this machine (`localhost`, 127.0.0.0/8, `[::1]`; RFC 8252 §8.3)
             /// it is allowed as it is; on any other way everybody can read the secrets.
             #[must_use]
             pub fn allow_plain_http(mut self) -> Self {
@@ -36,11 +45,11 @@ macro_rules! endpoint_settings {
                 self
             }
 
-            /// Settings of ureq's for the agent that asks the token endpoint: a private CA, a proxy, a user agent.
-            /// Called once, when the first token is due.
+            /// Settings of ureq's for the agent that asks the server: a private CA, a proxy, a user agent.
+            /// Called once for each endpoint, when it is first asked.
             ///
             /// Redirects, statuses as errors and idle connections are set afterwards, whatever is set here: none of
-            /// them goes with a token request.
+            /// them goes with such a request.
             #[must_use]
             pub fn configure<F>(mut self, configure: F) -> Self
             where
@@ -51,7 +60,7 @@ macro_rules! endpoint_settings {
                     + Sync
                     + 'static,
             {
-                self.endpoint.configure = Some(Box::new(configure));
+                self.endpoint.configure = Some(std::sync::Arc::new(configure));
                 self
             }
         }

@@ -33,6 +33,12 @@ mod client_replay;
 #[cfg(feature = "ureq")]
 mod client_settings;
 #[cfg(feature = "ureq")]
+mod device_code;
+#[cfg(feature = "ureq")]
+mod discovery;
+#[cfg(feature = "ureq")]
+mod log_out;
+#[cfg(feature = "ureq")]
 mod oauth2;
 #[cfg(feature = "ureq")]
 mod server;

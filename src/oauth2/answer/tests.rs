@@ -1,6 +1,7 @@
 use super::*;
 
 const ANSWER: Answer<'static> = Answer {
+    what: "token",
     status: 200,
     content_type: Some("application/json"),
     retry_after: None,
@@ -204,4 +205,14 @@ fn the_servers_time_counts_only_if_it_is_the_servers() {
     assert_eq!(answer.read().unwrap().server_time(), Some(Duration::from_secs(60)));
     assert_eq!(Answer { is_private: false, ..answer }.read().unwrap().server_time(), None);
     assert_eq!(Answer { date: Some("now"), ..answer }.read().unwrap().server_time(), None);
+}
+
+#[test]
+fn a_secret_that_is_a_word_of_a_code_does_not_change_what_the_code_means() {
+    let secrets = &["client", "d", "grant"];
+    for (code, outcome) in [("invalid_client", Outcome::Misconfigured), ("invalid_grant", Outcome::Rejected)] {
+        let body = format!(r#"{{"error":"{code}","error_description":"the client"}}"#);
+        let error = Answer { status: 400, body: body.as_bytes(), secrets, ..ANSWER }.read().unwrap_err();
+        assert_eq!((error.outcome(), error.into_error(None).code()), (outcome, Some(code)));
+    }
 }

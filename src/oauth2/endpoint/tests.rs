@@ -84,7 +84,7 @@ fn what_cannot_be_overridden() {
     let origin = Origin::parse("https://id.example.com").unwrap();
     let mut endpoint = Endpoint::new(URL.into(), "c".into(), ClientAuth::None);
     endpoint.timeout = Duration::from_secs(3);
-    endpoint.configure = Some(Box::new(|config| {
+    endpoint.configure = Some(std::sync::Arc::new(|config| {
         config.max_redirects(5).http_status_as_error(true).max_idle_connections(9).user_agent("mine")
     }));
     let config = endpoint.build_agent(&origin).config().clone();
@@ -98,7 +98,7 @@ fn texts_never_grow_beyond_what_was_reserved() {
     let odd = "ü+/ ".repeat(50);
     let mut endpoint = Endpoint::new(URL.into(), odd.clone(), ClientAuth::Basic(Secret::new(odd.clone())));
     let capacity: usize = [("a", odd.as_str()), ("b", "")].iter().map(|(n, v)| 3 * (n.len() + v.len()) + 2).sum();
-    assert_eq!(endpoint.form(&[("a", &odd), ("b", "")]).capacity(), capacity);
+    assert_eq!(endpoint.form(&[("a", &odd), ("b", "")], None).capacity(), capacity);
     let credentials = endpoint.credentials().unwrap();
     assert_eq!(credentials.capacity(), credentials.len());
     endpoint.client_auth = ClientAuth::None;

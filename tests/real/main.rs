@@ -1,0 +1,13 @@
+//! End-to-end tests against servers that people run: oidc-provider and express-oauth2-jwt-bearer, each test with a pair of
+//! its own. `.ci/real` installs them and runs this; without them every test passes and says loudly that it was skipped.
+//!
+//! Real servers keep real time, so these tests wait; they assert on counts and kinds, not on durations.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+mod api;
+mod device;
+mod restart;
+mod servers;
+#[cfg(feature = "rustls")]
+mod tls;
+mod tokens;
