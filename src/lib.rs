@@ -91,6 +91,8 @@ mod flight;
 pub mod jwt;
 #[cfg(feature = "ureq")]
 mod middleware;
+#[cfg(test)]
+mod models;
 #[cfg(feature = "ureq")]
 pub mod oauth2;
 #[cfg(feature = "ureq")]

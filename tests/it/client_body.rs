@@ -57,9 +57,8 @@ fn what_goes_out_is_what_plain_ureq_would_send_and_so_is_the_replay() {
         let plain = Agent::config_builder().http_status_as_error(false).build().new_agent();
 
         let url = server.url("/path");
-        let answers = [&plain, client.agent()].map(|agent| {
-            send(agent, &url).unwrap_or_else(|error| panic!("{name}: {error}")).status()
-        });
+        let answers = [&plain, client.agent()]
+            .map(|agent| send(agent, &url).unwrap_or_else(|error| panic!("{name}: {error}")).status());
 
         assert!(answers.iter().all(|status| *status == 200), "{name}");
         let [expected, first, second]: [_; 3] = server.seen().try_into().unwrap();

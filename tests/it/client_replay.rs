@@ -36,7 +36,8 @@ fn sixty_four_threads_with_a_revoked_token_cost_one_refresh_and_all_get_their_an
     client.session().token().unwrap();
     assert_eq!(calls.count(), 1);
 
-    let answers = in_threads(64, |number| text(client.post(server.url(&format!("/{number}"))).send(number.to_string())));
+    let answers =
+        in_threads(64, |number| text(client.post(server.url(&format!("/{number}"))).send(number.to_string())));
 
     let expected: Vec<String> = (0..64).map(|number| format!("POST {number}")).collect();
     assert_eq!(answers, expected);
