@@ -164,14 +164,16 @@ impl<T, E: Clone> Flight<T, E> {
     /// Ends it all: everybody gets `error` until something is installed. A flight under way is superseded.
     pub(crate) fn end(&self, error: E) {
         let mut state = self.state.lock();
-        if let Phase::Refreshing { record, .. } = &state.phase {
-            let _first_verdict = record.set(error.clone());
-        }
+        let unheard = match &state.phase {
+            // Its leader may have given a verdict already and be about to leave (fail_once): that one stands.
+            Phase::Refreshing { record, .. } => record.set(error.clone()).err(),
+            _ => None,
+        };
         let old = state.current.take();
         let phase = std::mem::replace(&mut state.phase, Phase::Failed { error, until: None });
         self.changed.notify_all();
         drop(state);
-        drop((old, phase));
+        drop((old, phase, unheard));
     }
 
     /// Has every waiter look at its deadline again: for a clock that is moved by hand.
