@@ -25,6 +25,7 @@ pub(super) fn leader_fails(threads: usize) {
         assert_eq!(answer.err().map(|verdict| verdict.flight), Some(1), "rule 6: one error");
     }
     assert_eq!(world.led(), 1, "rule 6: one flight");
+    assert_eq!(world.gate.current().1, 0, "rule 3: nothing was published");
     assert!(matches!(world.enter(good, until), Entry::Lead(_)), "the error stands until then");
 }
 
@@ -142,6 +143,33 @@ pub(super) fn installed_during_a_flight(threads: usize) {
     let (current, generation, _) = world.gate.current();
     assert_eq!(generation, installed.max(last), "rule 3: generations grow by publications alone");
     assert!(current.is_some_and(|current| current.generation == generation && current.maker != "first"));
+}
+
+/// Rules 2, 5: a value is installed while a flight is under way that then fails for good. Whatever came first, the installed
+/// value is there in the end, for all who come.
+pub(super) fn installed_while_the_leader_fails(threads: usize) {
+    let world = World::new();
+    let now = world.clock.now();
+    let Entry::Lead(leader) = world.enter(good, now) else { panic!("nobody else is there") };
+    let others = (1..threads).map(|number| {
+        let world = Arc::clone(&world);
+        thread::spawn(move || match number {
+            1 => drop(world.gate.install(Value::by("login"))),
+            _ => match world.obtain(good, |_, _| panic!("rule 6: the error stands until the login")) {
+                Ok(value) => assert_eq!(value.maker, "login", "rule 5"),
+                Err(verdict) => assert_eq!(verdict.flight, 1, "rule 5"),
+            },
+        })
+    });
+    let others: Vec<_> = others.collect();
+    let _superseded = leader.fail(Verdict::of(1), None, true);
+    for other in others {
+        assert!(other.join().is_ok());
+    }
+    assert!(
+        matches!(world.enter(good, now), Entry::Ready(value) if value.maker == "login"),
+        "rule 2: a superseded leader has ended what came after it"
+    );
 }
 
 /// Rules 4, 5, 6: it is all ended while a flight is under way. Whoever waits gets the flight's value, if that came first, or
