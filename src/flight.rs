@@ -26,6 +26,8 @@
 
 use std::sync::Arc;
 
+use once_cell::sync::OnceCell;
+
 use crate::clock::{Clock, Tick};
 use crate::sync::{self, Condvar, Mutex, MutexGuard, ThreadId};
 
@@ -49,8 +51,8 @@ enum Phase<E> {
 }
 
 /// One flight's verdict, kept by all who joined it: a waiter that is slow to wake still finds the verdict of *its* flight
-/// when another has begun. Written and read under the flight's mutex only, so that its own is always free.
-type Record<E> = Arc<Mutex<Option<E>>>;
+/// when another has begun. Written and read under the mutex only.
+type Record<E> = Arc<OnceCell<E>>;
 
 /// What a judge thinks of the current value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -163,14 +165,16 @@ impl<T, E: Clone> Flight<T, E> {
     /// was current.
     pub(crate) fn end(&self, error: E) -> Option<Arc<T>> {
         let mut state = self.state.lock();
-        if let Phase::Refreshing { record, .. } = &state.phase {
-            give_verdict(record, error.clone());
-        }
+        let unheard = match &state.phase {
+            // Its leader may have given a verdict already and be about to leave (fail_once): that one stands.
+            Phase::Refreshing { record, .. } => record.set(error.clone()).err(),
+            _ => None,
+        };
         let old = state.current.take();
         let phase = std::mem::replace(&mut state.phase, Phase::Failed { error, until: None });
         self.changed.notify_all();
         drop(state);
-        drop(phase);
+        drop((phase, unheard));
         old
     }
 
@@ -180,11 +184,6 @@ impl<T, E: Clone> Flight<T, E> {
         drop(self.state.lock());
         self.changed.notify_all();
     }
-}
-
-/// The first one stands.
-fn give_verdict<E>(record: &Record<E>, error: E) {
-    record.lock().get_or_insert(error);
 }
 
 impl<T, E> State<T, E> {
@@ -235,7 +234,7 @@ impl<T, E: Clone> Leader<'_, T, E> {
         if !state.is_led_by(&self.record) {
             return false;
         }
-        give_verdict(&self.record, error.clone());
+        let _first_verdict = self.record.set(error.clone());
         let old = if forget { state.current.take() } else { None };
         let phase = std::mem::replace(&mut state.phase, Phase::Failed { error, until });
         self.flight.changed.notify_all();
@@ -246,10 +245,10 @@ impl<T, E: Clone> Leader<'_, T, E> {
 
     /// The same, but only for those who joined it: whoever comes next starts anew.
     pub(crate) fn fail_once(self, error: E) {
-        {
+        let _first_verdict = {
             let _state = self.flight.state.lock();
-            give_verdict(&self.record, error);
-        }
+            self.record.set(error)
+        };
         // The rest is what Drop does.
     }
 }
@@ -280,9 +279,8 @@ impl<T, E: Clone> Waiter<'_, T, E> {
                 Some(current) if state.generation > self.generation => return Waited::Published(Arc::clone(current)),
                 _ => {}
             }
-            let verdict = self.record.lock().clone();
-            if let Some(error) = verdict {
-                return Waited::Failed(error);
+            if let Some(error) = self.record.get() {
+                return Waited::Failed(error.clone());
             }
             if !state.is_led_by(&self.record) {
                 return Waited::Abandoned;

@@ -92,6 +92,8 @@ mod json;
 pub mod jwt;
 #[cfg(feature = "ureq")]
 mod middleware;
+#[cfg(test)]
+mod models;
 #[cfg(feature = "ureq")]
 pub mod oauth2;
 #[cfg(feature = "ureq")]

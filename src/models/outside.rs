@@ -1,0 +1,204 @@
+//! The gate when a flight fails, is slow, or is overtaken from outside.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::gate::{Gate, LEADER, Value, Verdict, World, generation, good, refused};
+use super::{LONG, Latch, caught, crowd, unwind};
+use crate::clock::{Clock, ManualClock};
+use crate::flight::{Entry, Waited};
+use crate::sync::thread;
+
+/// Rule 6: all who waited, and all who come before `until`, get the one error of the one flight; then somebody leads again.
+pub(super) fn leader_fails(threads: usize) {
+    let world = World::new();
+    let until = world.clock.now().after(LONG);
+    let shared = Arc::clone(&world);
+    let answers = crowd(threads, move |_| {
+        shared.obtain(good, |leader, flight| {
+            shared.work();
+            assert!(leader.fail(Verdict::of(flight), Some(until), false), "nobody supersedes it");
+            Some(Err(Verdict::of(flight)))
+        })
+    });
+    for answer in answers {
+        assert_eq!(answer.err().map(|verdict| verdict.flight), Some(1), "rule 6: one error");
+    }
+    assert_eq!(world.led(), 1, "rule 6: one flight");
+    assert_eq!(world.gate.current().1, 0, "rule 3: nothing was published");
+    assert!(matches!(world.enter(good, until), Entry::Lead(_)), "the error stands until then");
+}
+
+/// Rules 2, 4: the first leader unwinds; of those who wait or come, one becomes the leader, and all but the unlucky one have
+/// their value.
+pub(super) fn leader_panics(threads: usize) {
+    let world = World::new();
+    let shared = Arc::clone(&world);
+    let answers = crowd(threads, move |_| {
+        caught(|| {
+            shared.obtain(good, |leader, flight| {
+                shared.work();
+                if flight == 1 {
+                    unwind();
+                }
+                shared.publish(leader)
+            })
+        })
+    });
+    let unwound = answers.iter().filter(|answer| answer.is_err()).count();
+    assert_eq!(unwound, 1, "one thread ran the code that panics");
+    assert!(answers.into_iter().flatten().all(|answer| generation(answer) == 1), "rule 2: the place was free again");
+    assert_eq!(world.led(), 2, "rule 2: one of them took it");
+}
+
+/// Rules 5, 6: a waiter may be slow to wake: by then its own thread's next flight is under way, or over as well. It returns
+/// with the verdict of the flight that it joined.
+pub(super) fn a_slow_waiter_keeps_its_verdict(threads: usize) {
+    let world = World::new();
+    let joined = Arc::new(Latch::new());
+    let now = world.clock.now();
+    let Entry::Lead(first) = world.enter(good, now) else { panic!("nobody else is there") };
+    let waiters = (1..threads).map(|_| {
+        let (world, joined) = (Arc::clone(&world), Arc::clone(&joined));
+        thread::spawn(move || {
+            let Entry::Join(waiter) = world.enter(good, now) else { panic!("the flight is under way") };
+            joined.arrive();
+            let waited = waiter.wait(&world.clock, now.after(LONG));
+            let Waited::Failed(verdict) = waited else { panic!("rule 5: neither a new value nor the deadline came") };
+            assert_eq!(verdict.flight, 1, "rule 5: the verdict of another flight");
+        })
+    });
+    let waiters: Vec<_> = waiters.collect();
+    joined.wait_for(threads - 1);
+    assert!(first.fail(Verdict::of(1), Some(now), false));
+    let Entry::Lead(second) = world.enter(good, now) else { panic!("the error was over at once") };
+    world.work();
+    assert!(second.fail(Verdict::of(2), Some(now), false));
+    for waiter in waiters {
+        assert!(waiter.join().is_ok());
+    }
+}
+
+/// Rule 5: the leader is slow. The clock goes half-way to the deadline, and nobody gives up; it goes all the way, and all do.
+pub(super) fn a_waiters_deadline(threads: usize) {
+    let clock = ManualClock::new(None);
+    let gate = Arc::new(Gate::new());
+    let poked = Arc::downgrade(&gate);
+    clock.on_change(Arc::new(move || {
+        if let Some(gate) = poked.upgrade() {
+            gate.poke();
+        }
+    }));
+    let begin = clock.now();
+    let deadline = begin.after(LONG);
+    let Entry::Lead(leader) = gate.enter(begin, |_, _| unreachable!("there is no value")) else {
+        panic!("nobody else is there")
+    };
+    let waiters = (1..threads).map(|_| {
+        let (gate, clock) = (Arc::clone(&gate), clock.clone());
+        thread::spawn(move || {
+            let Entry::Join(waiter) = gate.enter(begin, |_, _| unreachable!("there is no value")) else {
+                panic!("the flight is under way")
+            };
+            assert!(matches!(waiter.wait(&clock, deadline), Waited::TimedOut), "rule 5: nothing else came");
+            assert!(clock.now() >= deadline, "rule 5: the deadline had not come");
+        })
+    });
+    let waiters: Vec<_> = waiters.collect();
+    clock.advance(LONG / 2);
+    clock.advance(LONG / 2);
+    for waiter in waiters {
+        assert!(waiter.join().is_ok());
+    }
+    assert!(leader.publish(Value::by(LEADER)).is_some(), "the flight goes on without them");
+}
+
+/// Rules 2, 3, 5: a value is installed from outside while a flight is under way, and the installed value is refused, so that
+/// a new flight is under way when the superseded leader comes back. What that one brings is dropped.
+pub(super) fn installed_during_a_flight(threads: usize) {
+    let world = World::new();
+    let now = world.clock.now();
+    let Entry::Lead(leader) = world.enter(good, now) else { panic!("nobody else is there") };
+    let others = (1..threads).map(|number| {
+        let world = Arc::clone(&world);
+        thread::spawn(move || {
+            if number == 1 {
+                return (world.gate.install(Value::by("login")).generation, 0);
+            }
+            let obtain = |judge: &dyn Fn(&Value) -> _| {
+                // Not by World::publish: a flight that supersedes may overlap with the superseded one.
+                generation(world.obtain(judge, |leader, _| leader.publish(Value::by("second")).map(Ok)))
+            };
+            let first = obtain(&good);
+            let second = obtain(&refused(first));
+            assert!(second > first, "rule 8: generation {second} for the refused {first}");
+            (0, second)
+        })
+    });
+    let others: Vec<_> = others.collect();
+    let own = leader.publish(Value::by("first")).map(|value| value.generation);
+    let results = others.into_iter().map(|other| other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+    let (installed, last) = results.fold((0, 0), |most, one| (one.0.max(most.0), one.1.max(most.1)));
+    assert!(own.is_none_or(|own| own < installed), "rule 2: a superseded leader has published");
+    let (current, generation, _) = world.gate.current();
+    assert_eq!(generation, installed.max(last), "rule 3: generations grow by publications alone");
+    assert!(current.is_some_and(|current| current.generation == generation && current.maker != "first"));
+}
+
+/// Rules 2, 5: a value is installed while a flight is under way that then fails for good. Whatever came first, the installed
+/// value is there in the end, for all who come.
+pub(super) fn installed_while_the_leader_fails(threads: usize) {
+    let world = World::new();
+    let now = world.clock.now();
+    let Entry::Lead(leader) = world.enter(good, now) else { panic!("nobody else is there") };
+    let others = (1..threads).map(|number| {
+        let world = Arc::clone(&world);
+        thread::spawn(move || match number {
+            1 => drop(world.gate.install(Value::by("login"))),
+            _ => match world.obtain(good, |_, _| panic!("rule 6: the error stands until the login")) {
+                Ok(value) => assert_eq!(value.maker, "login", "rule 5"),
+                Err(verdict) => assert_eq!(verdict.flight, 1, "rule 5"),
+            },
+        })
+    });
+    let others: Vec<_> = others.collect();
+    let _superseded = leader.fail(Verdict::of(1), None, true);
+    for other in others {
+        assert!(other.join().is_ok());
+    }
+    assert!(
+        matches!(world.enter(good, now), Entry::Ready(value) if value.maker == "login"),
+        "rule 2: a superseded leader has ended what came after it"
+    );
+}
+
+/// Rules 4, 5, 6: it is all ended while a flight is under way. Whoever waits gets the flight's value, if that came first, or
+/// the end's error; afterwards everybody gets that, whatever the leader brings, until something is installed.
+pub(super) fn ended_during_a_flight(threads: usize) {
+    const END: usize = 99;
+
+    let world = World::new();
+    let now = world.clock.now();
+    let Entry::Lead(leader) = world.enter(good, now) else { panic!("nobody else is there") };
+    let others = (1..threads).map(|number| {
+        let world = Arc::clone(&world);
+        thread::spawn(move || match number {
+            1 => drop(world.gate.end(Verdict::of(END))),
+            _ => match world.obtain(good, |_, _| panic!("rule 6: an ended gate has no leader")) {
+                Ok(value) => assert_eq!((value.generation, value.maker), (1, LEADER)),
+                Err(verdict) => assert_eq!(verdict.flight, END, "rule 5"),
+            },
+        })
+    });
+    let others: Vec<_> = others.collect();
+    let own = leader.publish(Value::by(LEADER));
+    for other in others {
+        assert!(other.join().is_ok());
+    }
+    assert!(own.is_none_or(|own| own.generation == 1));
+    assert!(world.gate.current().0.is_none(), "rule 3: what comes after the end is dropped");
+    let later = now.after(Duration::from_secs(1 << 40));
+    assert!(matches!(world.enter(good, later), Entry::Failed(verdict) if verdict.flight == END), "rule 6");
+    world.gate.install(Value::by("login"));
+    assert!(matches!(world.enter(good, now), Entry::Ready(value) if value.maker == "login"));
+}
