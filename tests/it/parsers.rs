@@ -348,20 +348,21 @@ fn a_jwt_of_any_length_takes_memory_in_proportion_and_no_deep_stack() {
     let nested = |depth, open: &str, close: &str| {
         jwt_of(format!("{{\"a\":{}1{},\"exp\":5}}", str::repeat(open, depth), str::repeat(close, depth)).as_bytes())
     };
+    let (read, refused, either) = (&[Some(secs(5))][..], &[None][..], &[Some(secs(5)), None][..]);
     let texts = [
-        (nested(100, "[", "]"), Some(5)),
-        (nested(100, "{\"a\":", "}"), Some(5)),
-        (nested(20_000, "[", "]"), None),
-        // Objects within are skipped, which takes no stack.
-        (nested(7_000, "{\"a\":", "}"), Some(5)),
-        (nested(40_000, "[", ""), None),
-        (jwt_of(&[b' '; 48_000]), None),
-        (jwt_of(&[b'9'; 48_000]), None),
-        (jwt_of(&vec![b'['; 1 << 20]), None),
-        (".".repeat(1 << 20), None),
-        ("A.".repeat(1 << 20), None),
+        (nested(100, "[", "]"), read),
+        (nested(100, "{\"a\":", "}"), read),
+        // A reader may have a bound on the depth or need none; what it may not do is end the process.
+        (nested(20_000, "[", "]"), either),
+        (nested(7_000, "{\"a\":", "}"), either),
+        (nested(40_000, "[", ""), refused),
+        (jwt_of(&[b' '; 48_000]), refused),
+        (jwt_of(&[b'9'; 48_000]), refused),
+        (jwt_of(&vec![b'['; 1 << 20]), refused),
+        (".".repeat(1 << 20), refused),
+        ("A.".repeat(1 << 20), refused),
     ];
-    for (number, (text, exp)) in texts.into_iter().enumerate() {
+    for (number, (text, expected)) in texts.into_iter().enumerate() {
         // On a thread of its own: an overflow of its small stack would end the whole test, a hang ends at the watchdog.
         let result = aside(move || {
             let mut result = Ok(jwt::Times::default());
@@ -371,7 +372,7 @@ fn a_jwt_of_any_length_takes_memory_in_proportion_and_no_deep_stack() {
             result
         });
         let result = result.result();
-        assert_eq!(result.as_ref().ok().and_then(|times| times.exp), exp.map(secs), "number {number}");
-        assert!(exp.is_some() || result.is_err_and(|error| error.kind() == ErrorKind::InvalidInput), "number {number}");
+        assert!(expected.contains(&result.as_ref().ok().and_then(|times| times.exp)), "number {number}: {result:?}");
+        assert!(result.as_ref().is_ok_and(|times| times.exp.is_some()) || result.is_err(), "number {number}");
     }
 }
