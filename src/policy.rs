@@ -180,14 +180,10 @@ impl Policy {
         history: &History,
         wall: Option<Duration>,
     ) -> Life {
-        let times = token.times();
-        let from = |time: Option<Duration>| times.exp?.checked_sub(time?).filter(|rest| !rest.is_zero());
         let lifetime = token
-            .expires_in()
-            .or_else(|| times.lifetime())
-            .or_else(|| from(token.server_time()))
+            .told_lifetime()
             .or(history.previous_lifetime)
-            .or_else(|| from(history.server_time(arrived).or(wall)));
+            .or_else(|| token.lifetime_from(history.server_time(arrived).or(wall)?));
         let Some(lifetime) = lifetime else { return Life::default() };
 
         let leeway = self.leeway.of(lifetime);

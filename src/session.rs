@@ -379,7 +379,7 @@ impl Shared {
             history.learn_server_time(arrived, time);
         }
         token.life = self.policy.life(&token, sent, arrived, &history, wall);
-        history.previous_lifetime = token.life.lifetime.or(history.previous_lifetime);
+        history.previous_lifetime = token.told_lifetime().or(history.previous_lifetime);
         history.count_success(login);
         token
     }

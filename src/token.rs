@@ -157,6 +157,17 @@ impl Token {
         self.expires_in
     }
 
+    /// The life by what came with the token alone: no clock of this device had a hand in it.
+    pub(crate) fn told_lifetime(&self) -> Option<Duration> {
+        let by_claims = || self.times.lifetime().or_else(|| self.lifetime_from(self.server_time?));
+        self.expires_in.or_else(by_claims)
+    }
+
+    /// The life of a JWT that was issued at `time`; `None` if that was its end already.
+    pub(crate) fn lifetime_from(&self, time: Duration) -> Option<Duration> {
+        self.times.exp?.checked_sub(time).filter(|rest| !rest.is_zero())
+    }
+
     pub(crate) fn server_time(&self) -> Option<Duration> {
         self.server_time
     }
