@@ -196,14 +196,17 @@ impl Policy {
     pub(crate) fn restored_life(&self, token: &Token, now: Tick, history: &History, wall: Option<Duration>) -> Life {
         let times = token.times();
         let clock = history.server_time(now).or(wall);
+        let granted = times.lifetime().or(token.expires_in());
         let rest = match (times.exp, clock) {
-            // A clock that stands before the token was made is wrong; the token is used, and a 401 decides.
-            (Some(_), Some(clock)) if times.iat.is_some_and(|iat| clock < iat) => times.lifetime(),
-            (Some(exp), Some(clock)) => Some(exp.saturating_sub(clock)),
-            _ => None,
+            (Some(exp), Some(clock)) if times.iat.is_none_or(|iat| iat <= clock) => {
+                let rest = exp.saturating_sub(clock);
+                Some(granted.map_or(rest, |granted| rest.min(granted)))
+            }
+            // A clock that stands before the token was made, or before 1970, is wrong; the token is used, and a 401 decides.
+            _ => granted,
         };
-        let Some(rest) = rest.or(token.expires_in()) else { return Life::default() };
-        let lifetime = times.lifetime().or(token.expires_in()).unwrap_or(rest);
+        let Some(rest) = rest else { return Life::default() };
+        let lifetime = granted.unwrap_or(rest);
         self.windows(lifetime, now.after(rest), lifetime)
     }
 
