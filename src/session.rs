@@ -308,7 +308,7 @@ impl Shared {
         let reason = self.reason(leader.previous().map(|token| &**token), wish, begin);
         self.emit(Event::RefreshStarted { reason });
         let login = self.history.lock().login();
-        let answer = self.ask(leader.previous().map(|token| &**token), begin, login);
+        let answer = self.ask(&leader, begin, login);
         let took = self.clock.now().since(begin);
         match answer {
             Ok(mut token) => {
@@ -350,7 +350,8 @@ impl Shared {
     }
 
     /// Asks the source, again after a pause if it is unavailable, within the budget.
-    fn ask(&self, previous: Option<&Token>, begin: Tick, login: u64) -> Result<Token, SourceError> {
+    fn ask(&self, leader: &Leader<'_, Token, Error>, begin: Tick, login: u64) -> Result<Token, SourceError> {
+        let previous = leader.previous().map(|token| &**token);
         let mut attempt = 1;
         loop {
             let sent = self.clock.now();
@@ -366,6 +367,10 @@ impl Shared {
             }
             self.emit(Event::AttemptFailed { error: &error, pause });
             self.clock.sleep(pause);
+            // Credentials that were replaced, or given up, in the meantime are not sent once more.
+            if leader.is_superseded() {
+                return Err(error);
+            }
             attempt += 1;
         }
     }
