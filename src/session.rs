@@ -306,8 +306,9 @@ impl Shared {
     fn lead(&self, leader: Leader<'_, Token, Error>, wish: Wish) -> Result<Option<Arc<Token>>> {
         let begin = self.clock.now();
         let reason = self.reason(leader.previous().map(|token| &**token), wish, begin);
-        self.emit(Event::RefreshStarted { reason });
+        // Before the observer is told, who may set new credentials: this flight is for those of now.
         let login = self.history.lock().login();
+        self.emit(Event::RefreshStarted { reason });
         let answer = self.ask(&leader, begin, login);
         let took = self.clock.now().since(begin);
         match answer {
