@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use ureq_auth::{ErrorKind, Policy, Session, SourceError};
+use ureq_auth::{ErrorKind, Event, Policy, Session, SourceError};
 
 use crate::support::{
     Crowd, Gate, MANY, Scene, Seen, Step, aside, crowd, fails, gives, held, millis, panics, rejected, secs, step,
@@ -229,4 +229,46 @@ fn set_after_a_failure_ends_its_backoff() {
     assert_eq!(scene.session.token().unwrap().secret(), "set");
     scene.clock.advance(secs(300));
     assert_eq!(scene.session.token().unwrap().secret(), "t2", "and the history begins anew");
+}
+
+#[test]
+fn a_flight_that_is_superseded_during_a_pause_makes_no_further_attempt() {
+    let ways: [fn(&Session); 2] = [|session| drop(session.end()), |session| session.set(token("set", 300))];
+    for supersede in ways {
+        let later: Arc<OnceLock<Session>> = Arc::default();
+        let session = Arc::clone(&later);
+        let scene = Scene::with(vec![unavailable()], |builder| {
+            builder.token(token("t1", 300)).observer(move |event| {
+                if matches!(event, Event::AttemptFailed { .. }) {
+                    supersede(session.get().unwrap());
+                }
+            })
+        });
+        later.set(scene.session.clone()).unwrap();
+        scene.clock.advance(secs(300));
+        match scene.session.token() {
+            Ok(token) => assert_eq!(token.secret(), "set"),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::LoggedOut),
+        }
+        assert_eq!(scene.calls(), 1, "the old refresh token was not sent once more");
+    }
+}
+
+#[test]
+fn credentials_that_an_observer_sets_have_a_clean_record() {
+    let later: Arc<OnceLock<Session>> = Arc::default();
+    let (session, done) = (Arc::clone(&later), OnceLock::new());
+    let scene = Scene::with(vec![unknown(), unknown(), gives("t", 300)], |builder| {
+        builder.observer(move |event| {
+            if matches!(event, Event::RefreshStarted { .. }) && done.set(()).is_ok() {
+                session.get().unwrap().set(token("set", 300));
+            }
+        })
+    });
+    later.set(scene.session.clone()).unwrap();
+    assert_eq!(scene.session.token().unwrap().secret(), "set");
+    scene.clock.advance(secs(300));
+    let pause = scene.session.token().unwrap_err().retry_after().expect("the first lost answer of these credentials");
+    scene.clock.advance(pause);
+    assert_eq!(scene.session.token().unwrap().secret(), "t");
 }

@@ -283,7 +283,7 @@ fn a_restored_token_from_the_future_shows_that_the_clock_is_wrong_and_is_used() 
 #[test]
 fn a_restored_token_that_nothing_can_be_held_against_is_used_until_it_is_refused() {
     let opaque = || Token::new("opaque").unwrap();
-    let cases = [(Some(secs(WALL)), opaque()), (None, opaque()), (None, claims(WALL, 300)), (None, exp_only(WALL))];
+    let cases = [(Some(secs(WALL)), opaque()), (None, opaque()), (None, exp_only(WALL))];
     for (wall, token) in cases {
         let scene = restored(wall, token, Vec::new());
         assert_never_due(&scene);
@@ -291,6 +291,24 @@ fn a_restored_token_that_nothing_can_be_held_against_is_used_until_it_is_refused
         let refused = scene.session.token().unwrap();
         assert_eq!(scene.session.rejected(&refused).unwrap().secret(), "t2");
     }
+}
+
+#[test]
+fn a_restored_token_never_lives_longer_than_it_was_granted() {
+    for wall in [None, Some(Duration::ZERO), Some(secs(WALL - 2 * HOUR))] {
+        // Where there is no 401 to put it right (an MQTT password), fifty years would be for ever.
+        assert_lives_for(&restored(wall, claims(WALL, 300), Vec::new()), secs(300));
+        let granted = || exp_only(WALL + 300).with_expires_in(secs(300));
+        assert_lives_for(&restored(wall, granted(), Vec::new()), secs(300));
+    }
+}
+
+#[test]
+fn what_a_wrong_wall_clock_told_is_not_taken_for_the_life_of_the_next_token() {
+    let scene = at(Some(Duration::ZERO), vec![comes(exp_only(WALL + 300)), comes(exp_only(WALL + 300))]);
+    let first = scene.session.token().unwrap();
+    scene.clock.set_wall(Some(secs(WALL))); // NTP has found its server
+    assert_eq!(scene.session.rejected(&first).unwrap().lifetime(), Some(secs(300)), "and not fifty years");
 }
 
 #[test]
