@@ -213,6 +213,11 @@ impl<T, E: Clone> Leader<'_, T, E> {
         self.previous.as_ref()
     }
 
+    /// Is the flight still under way, or was it superseded meanwhile?
+    pub(crate) fn stands(&self) -> bool {
+        self.flight.state.lock().is_led_by(&self.record)
+    }
+
     /// Publishes the new value; `None` if the flight was superseded meanwhile and the value dropped.
     pub(crate) fn publish(self, make: impl FnOnce(u64) -> T) -> Option<Arc<T>> {
         let mut state = self.flight.state.lock();

@@ -26,12 +26,12 @@ fn three_kinds_of_no() {
         assert!(error.to_string().contains("nobody has logged in yet"), "{error}");
     }
 
-    session.set(token());
+    session.set(token()).unwrap();
     assert_eq!(session.token().unwrap().secret(), "access");
-    assert_eq!(session.end().unwrap().secret(), "access");
+    assert_eq!(session.end().unwrap().unwrap().secret(), "access");
     let error = session.token().unwrap_err();
     assert_eq!((error.kind(), error.is_login_required()), (ErrorKind::LoggedOut, true), "after the logout");
-    assert!(session.end().is_none());
+    assert!(session.end().unwrap().is_none());
 
     session.set(token());
     let current = session.token().unwrap();
@@ -174,7 +174,7 @@ fn two_sessions_in_flight_at_once_share_nothing() {
     // The end of one is not the other's, nor is a refused token.
     let [(_, a), (_, b)] = &sessions;
     assert_eq!(a.rejected(&b.token().unwrap()).unwrap_err().kind(), ErrorKind::InvalidInput);
-    a.end();
+    a.end().unwrap();
     assert_eq!(a.token().unwrap_err().kind(), ErrorKind::LoggedOut);
     assert_eq!(b.token().unwrap().secret(), "b");
 }

@@ -42,5 +42,6 @@ mod log_out;
 mod oauth2;
 #[cfg(feature = "ureq")]
 mod server;
+mod store;
 #[cfg(feature = "ureq")]
 mod traps_http;
