@@ -118,6 +118,8 @@ pub use middleware::{MaxRedirects, NotReplayed};
 pub use policy::Policy;
 pub use session::{Session, SessionBuilder};
 pub use source::{Fetch, SourceError, TokenSource};
+#[cfg(all(feature = "file-store", any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
+pub use store::FileStore;
 pub use store::{Exclusive, MemoryStore, Stored, TokenStore};
 pub use token::Token;
 

@@ -3,6 +3,8 @@
 //! A store holds one token, the one of one login. Sessions in any number of processes may share it; what keeps them from
 //! using one refresh token twice is the exclusive section, which one of them at a time is in.
 
+#[cfg(all(feature = "file-store", any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
+mod file;
 mod text;
 
 use std::fmt;
@@ -17,10 +19,13 @@ use crate::sync::{self, Condvar, Mutex};
 use crate::token::Secret;
 use crate::{Error, Result, Token};
 
+#[cfg(all(feature = "file-store", any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
+pub use file::FileStore;
+
 /// Where a session keeps its token, so that the next process starts with it and processes beside it share it.
 ///
 /// A keychain, a database row, a page of flash: what it needs is to hold one text ([`Stored::to_text`]) and to let one
-/// session at a time into its exclusive section. [`MemoryStore`] is one.
+/// session at a time into its exclusive section. `FileStore` (feature `file-store`) and [`MemoryStore`] are two.
 ///
 /// The session calls it only when it is built, refreshes, is given a token, is ended, or is dropped: a call with a fresh
 /// token touches no store. No lock of the session's is held meanwhile.

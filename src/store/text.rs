@@ -18,7 +18,7 @@ const VERSION: u64 = 1;
 
 /// Why a text is not a stored token. Never quotes it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Unreadable {
+pub(super) enum Unreadable {
     /// A later version: another program's, and good.
     Later(u64),
     /// Anything else.

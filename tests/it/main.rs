@@ -4,6 +4,8 @@
 
 mod support;
 
+#[cfg(all(feature = "file-store", any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
+mod file_store;
 mod flight_rules;
 mod flight_rules_verdicts;
 mod loop_breaker;
