@@ -30,8 +30,9 @@ struct Issuer {
     newest: u64,
     /// When each was issued, since 1970 in nanoseconds.
     issued_at: Vec<u128>,
-    /// The one before the newest is good, too: for clients that did not get the answer.
+    /// A token stays good until one that came for it is used: for clients that did not get the answer.
     grace: bool,
+    used_last: u64,
     refused: u64,
 }
 
@@ -40,14 +41,19 @@ impl Issuer {
         let body = seen.text();
         let sent = body.split('&').find_map(|field| field.strip_prefix("refresh_token=rt")).unwrap();
         let sent: u64 = sent.parse().unwrap();
-        if sent != self.newest && !(self.grace && sent + 1 == self.newest) {
+        if !self.is_good(sent) {
             self.refused += 1;
             return Answer::new(400).body(r#"{"error":"invalid_grant"}"#);
         }
+        self.used_last = sent;
         let newest = self.issue();
         Answer::ok(format!(
             r#"{{"access_token":"at{newest}","token_type":"bearer","refresh_token":"rt{newest}","expires_in":3600}}"#
         ))
+    }
+
+    fn is_good(&self, number: u64) -> bool {
+        number == self.newest || (self.grace && number >= self.used_last)
     }
 
     fn issue(&mut self) -> u64 {
@@ -125,8 +131,10 @@ fn run(name: &str, grace: bool, kills: usize) -> Tally {
         let issuer_now = issuer.lock().unwrap();
         assert_eq!(issuer_now.refused, 0, "a process had to send a refresh token that was spent");
         if found != issuer_now.newest {
-            // There is one window: it holds the one before, and was killed before it could store the next.
-            assert_eq!(found + 1, issuer_now.newest, "more than one token was lost");
+            // There is one window: the file holds the token that was used last, and its user was killed before the next one
+            // was in its place.
+            assert_eq!(found, issuer_now.used_last, "a token was lost that had been stored");
+            assert_eq!(issuer_now.is_good(found), grace);
             let committed = *issuer_now.issued_at.last().unwrap();
             if committed <= after {
                 tally.after_the_commit += 1;
