@@ -41,7 +41,7 @@ fn run(issuer: &str, client_id: &str, api: &str, scope: &str, calls: u32) -> Res
     let origin = api.match_indices('/').nth(2).and_then(|(end, _)| api.get(..end));
     let client = Client::new(session.clone(), origin.unwrap_or(api))?;
 
-    session.set(device.log_in(show)?);
+    session.set(device.log_in(show)?)?;
 
     for _ in 0..calls {
         match client.get(api).call() {

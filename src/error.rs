@@ -33,7 +33,8 @@ pub enum ErrorKind {
     InvalidInput,
     /// There is no token and no credential to get one with: log in, then [`Session::set`](crate::Session::set).
     NotLoggedIn,
-    /// The session was ended by this process ([`Session::end`](crate::Session::end)): log in again.
+    /// The session was ended ([`Session::end`](crate::Session::end)), by this process or by another on the same store: log
+    /// in again.
     LoggedOut,
     /// The authorization server refused the grant for good (`invalid_grant`, RFC 6749 §5.2): log in again.
     Rejected,
@@ -50,6 +51,9 @@ pub enum ErrorKind {
     Timeout,
     /// The token source asked the session that was just waiting for it. Let the source use a plain `ureq::Agent`.
     Reentrant,
+    /// The token store cannot be read, written or locked: the text says what is in the way. Nothing was sent, so the refresh
+    /// token is as good as before, and the session looks again after a pause.
+    Store,
     /// The API refuses tokens faster than refreshing them is of use: see what it says with its 401.
     RefusedTooOften,
     /// The request's body could not be sent a second time, so the caller has to: the token is fresh now.
@@ -95,6 +99,20 @@ impl Error {
     /// The authorization server's `error` code (RFC 6749 §5.2), such as `invalid_grant`.
     pub fn code(&self) -> Option<&str> {
         self.0.code.as_deref()
+    }
+
+    /// A [`Store`](ErrorKind::Store) error, for those who write a [`TokenStore`](crate::TokenStore). The message says what
+    /// is in the way and what to do about it, and holds no secret.
+    #[must_use]
+    pub fn store(message: impl Into<String>) -> Self {
+        Error::new(ErrorKind::Store, message)
+    }
+
+    /// A [`Timeout`](ErrorKind::Timeout) error, for a [`TokenStore`](crate::TokenStore) whose exclusive section is
+    /// somebody else's for too long. The message names the lock.
+    #[must_use]
+    pub fn store_busy(message: impl Into<String>) -> Self {
+        Error::new(ErrorKind::Timeout, message)
     }
 
     #[cold]

@@ -31,6 +31,19 @@ pub enum Event<'a> {
         /// How long the flight took.
         took: Duration,
     },
+    /// The flight has published the token that another session had stored: no token call.
+    Adopted {
+        /// The token.
+        token: &'a Token,
+    },
+    /// A token is in force but could not be stored (or, after a logout, not be removed). That is tried again with the next
+    /// refresh, and when the session is dropped; should the process die before, the token is lost.
+    SaveFailed {
+        /// What is in the way.
+        error: &'a Error,
+    },
+    /// What could not be stored at its time is stored now.
+    SavedLate,
     /// The flight has failed; all who joined it get this error.
     RefreshFailed {
         /// The error.
@@ -88,7 +101,11 @@ pub enum Reason {
 pub struct Stats {
     /// Tokens that flights have published.
     pub refreshes: u64,
-    /// Of these, for a token that was refused.
+    /// Tokens that flights took from the store, where another session had put them: each a token call saved.
+    pub adopted: u64,
+    /// Times that a token in force could not be stored.
+    pub save_failures: u64,
+    /// Of the refreshes, those for a token that was refused.
     pub refreshes_after_refusal: u64,
     /// Attempts that failed and were repeated within their flight.
     pub repeated_attempts: u64,
@@ -135,6 +152,9 @@ impl Stats {
                 ErrorKind::Unknown => self.unknown += 1,
                 _ => self.other_failures += 1,
             },
+            Event::Adopted { .. } => self.adopted += 1,
+            Event::SaveFailed { .. } => self.save_failures += 1,
+            Event::SavedLate => {}
             Event::Superseded => self.superseded += 1,
             Event::WaitStarted => {}
             Event::WaitEnded { waited, timed_out } => {
@@ -164,6 +184,9 @@ impl fmt::Display for Event<'_> {
                     None => f.write_str("unknown"),
                 }
             }
+            Event::Adopted { token } => write!(f, "token {} comes from the store", token.generation()),
+            Event::SaveFailed { error } => write!(f, "the token is in force, but the store is behind: {error}"),
+            Event::SavedLate => f.write_str("the store has what it was behind with"),
             Event::RefreshFailed { error, took } => write!(f, "the refresh failed after {}: {error}", Seconds(*took)),
             Event::Superseded => f.write_str("the refreshed token is dropped: credentials were set meanwhile"),
             Event::WaitStarted => f.write_str("waiting for the refresh under way"),
@@ -187,9 +210,10 @@ impl Event<'_> {
     /// Failures deserve a warning; the rest is for those who look closely.
     pub(crate) fn level(&self) -> log::Level {
         match self {
-            Event::RefreshFailed { .. } | Event::RefusalIgnored { .. } | Event::WaitEnded { timed_out: true, .. } => {
-                log::Level::Warn
-            }
+            Event::RefreshFailed { .. }
+            | Event::SaveFailed { .. }
+            | Event::RefusalIgnored { .. }
+            | Event::WaitEnded { timed_out: true, .. } => log::Level::Warn,
             _ => log::Level::Debug,
         }
     }

@@ -213,9 +213,9 @@ impl<T, E: Clone> Leader<'_, T, E> {
         self.previous.as_ref()
     }
 
-    /// Has something been installed, or all been ended, since the flight began? Then its result will be dropped.
-    pub(crate) fn is_superseded(&self) -> bool {
-        !self.flight.state.lock().is_led_by(&self.record)
+    /// Is the flight still under way? Where something was installed meanwhile, or all was ended, its result will be dropped.
+    pub(crate) fn stands(&self) -> bool {
+        self.flight.state.lock().is_led_by(&self.record)
     }
 
     /// Publishes the new value; `None` if the flight was superseded meanwhile and the value dropped.

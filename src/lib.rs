@@ -98,11 +98,13 @@ mod models;
 pub mod oauth2;
 #[cfg(feature = "ureq")]
 mod origin;
+mod persist;
 mod policy;
 #[cfg(feature = "ureq")]
 mod redirect;
 mod session;
 mod source;
+mod store;
 mod sync;
 mod token;
 
@@ -116,6 +118,9 @@ pub use middleware::{MaxRedirects, NotReplayed};
 pub use policy::Policy;
 pub use session::{Session, SessionBuilder};
 pub use source::{Fetch, SourceError, TokenSource};
+#[cfg(all(feature = "file-store", any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
+pub use store::FileStore;
+pub use store::{Exclusive, MemoryStore, Stored, TokenStore};
 pub use token::Token;
 
 #[cfg(feature = "ureq")]

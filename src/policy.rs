@@ -195,7 +195,12 @@ impl Policy {
     /// The same for a token of unknown age, from a store or from the user: here the wall clock is all there is.
     pub(crate) fn restored_life(&self, token: &Token, now: Tick, history: &History, wall: Option<Duration>) -> Life {
         let times = token.times();
-        let clock = history.server_time(now).or(wall);
+        let clock = history.time_of_day(now, wall);
+        if let (Some(lifetime), Some(received)) = (token.expires_in(), token.received_at()) {
+            // A clock that stands before the token came is wrong: the token is used, and a 401 decides.
+            let age = clock.and_then(|clock| clock.checked_sub(received)).unwrap_or_default();
+            return self.windows(lifetime, now.after(lifetime.saturating_sub(age)), lifetime);
+        }
         let granted = times.lifetime().or(token.expires_in());
         let rest = match (times.exp, clock) {
             (Some(exp), Some(clock)) if times.iat.is_none_or(|iat| iat <= clock) => {
@@ -317,11 +322,17 @@ impl History {
             self.unknowns = self.unknowns.saturating_add(u32::from(outcome == Outcome::Unknown));
         }
         match outcome {
-            Outcome::NotLoggedIn | Outcome::Rejected | Outcome::Misconfigured => None,
+            Outcome::NotLoggedIn | Outcome::Rejected | Outcome::LoggedOut | Outcome::Misconfigured => None,
             // The second: a third use of what may be a spent refresh token would be blind.
             Outcome::Unknown if self.unknowns > 1 => None,
             _ => Some(policy.backoff(self.failures, retry_after)),
         }
+    }
+
+    /// How long a session that has ended does not look into its store.
+    pub(crate) fn pause_to_look_again(&mut self, policy: &Policy) -> Duration {
+        self.failures = self.failures.saturating_add(1);
+        policy.backoff(self.failures, None)
     }
 
     /// Learns the server's clock from the time in an answer.
@@ -332,6 +343,16 @@ impl History {
     /// The server's clock now, reckoned from its last answer: right on a device whose own clock is not.
     pub(crate) fn server_time(&self, now: Tick) -> Option<Duration> {
         self.server.map(|(at, time)| time.saturating_add(now.since(at)))
+    }
+
+    /// The best guess at the time of day, since 1970: the server's clock, else this machine's.
+    pub(crate) fn time_of_day(&self, now: Tick, wall: Option<Duration>) -> Option<Duration> {
+        match (self.server_time(now), wall) {
+            // `Date` counts whole seconds and has travelled. A clock that agrees with it is finer, and the same one in all
+            // processes that share a store.
+            (Some(server), Some(wall)) if server.abs_diff(wall) < Duration::from_secs(2) => Some(wall),
+            (server, wall) => server.or(wall),
+        }
     }
 
     /// Asks the loop breaker whether a refusal of `generation` may lead to a refresh. The same refusal, reported by

@@ -8,8 +8,10 @@ use std::time::Duration;
 use crate::clock::{Clock, Seconds, SystemClock, Tick};
 use crate::events::{Event, Reason, Stats};
 use crate::flight::{Entry, Flight, Leader, Need, Waited};
+use crate::persist::{Answer, Keep, Keeper, Obtained};
 use crate::policy::{Freshness, History, Policy};
 use crate::source::{Fetch, Outcome, SourceError, TokenSource};
+use crate::store::{Stored, TokenStore};
 use crate::sync::Mutex;
 use crate::token::{Life, Origin, Token};
 use crate::{Error, ErrorKind, Result};
@@ -30,11 +32,12 @@ use crate::{Error, ErrorKind, Result};
 #[derive(Clone)]
 pub struct Session(Arc<Shared>);
 
-struct Shared {
-    flight: Flight<Token, Error>,
-    policy: Policy,
-    clock: Box<dyn Clock>,
+pub(crate) struct Shared {
+    pub(crate) flight: Flight<Token, Error>,
+    pub(crate) policy: Policy,
+    pub(crate) clock: Box<dyn Clock>,
     source: Box<dyn TokenSource>,
+    keeper: Option<Box<dyn Keep>>,
     observer: Option<Observer>,
     history: Mutex<History>,
     stats: Mutex<Stats>,
@@ -57,10 +60,19 @@ enum Refusal {
 
 /// What a caller asks of a token.
 #[derive(Clone, Copy)]
-struct Wish {
-    valid_for: Duration,
+pub(crate) struct Wish {
+    pub(crate) valid_for: Duration,
     /// The generation that was refused, and whether the API had accepted it before.
     refused: Option<u64>,
+}
+
+/// What one flight is about.
+#[derive(Clone, Copy)]
+pub(crate) struct Errand {
+    pub(crate) wish: Wish,
+    pub(crate) begin: Tick,
+    /// Which login it was begun with: what comes of it says nothing of a later one.
+    login: u64,
 }
 
 impl Session {
@@ -78,6 +90,7 @@ impl Session {
     pub fn builder(source: impl TokenSource + 'static) -> SessionBuilder {
         SessionBuilder {
             source: Box::new(source),
+            store: None,
             token: None,
             policy: Policy::default(),
             clock: Box::new(SystemClock),
@@ -171,7 +184,21 @@ impl Session {
 
     /// Puts a new token in force: after a login, or one that came by another way. Callers that wait get it at once, a
     /// failed session goes on, and the result of a refresh under way is dropped.
-    pub fn set(&self, token: Token) {
+    ///
+    /// If the session has a store, the token is stored next, in the place of whatever is there: other processes take it
+    /// at their next refresh. That waits for the store as long as a flight may ([`Policy::with_budget`]).
+    ///
+    /// # Errors
+    ///
+    /// Of the store alone, [`Store`](ErrorKind::Store) or [`Timeout`](ErrorKind::Timeout): the token is in force all the
+    /// same, and is stored with the next refresh or when the session is dropped.
+    pub fn set(&self, token: Token) -> Result<()> {
+        self.put(token, |keeper, generation| keeper.fall_behind(generation, true));
+        self.0.keeper.as_ref().map_or(Ok(()), |keeper| keeper.follow(&self.0).map(drop))
+    }
+
+    /// `tell`: what the keeper is told of it, in one with the flight.
+    fn put(&self, token: Token, tell: impl FnOnce(&dyn Keep, u64)) {
         let shared = &*self.0;
         let now = shared.clock.now();
         let life = {
@@ -179,16 +206,43 @@ impl Session {
             history.begin_login();
             shared.policy.restored_life(&token, now, &history, shared.clock.wall())
         };
-        shared.flight.install(|generation| shared.seal(token, life, generation));
+        shared.flight.install(|generation| {
+            if let Some(keeper) = &shared.keeper {
+                tell(&**keeper, generation);
+            }
+            shared.seal(token, life, generation)
+        });
     }
 
     /// Forgets the token: from now on every caller gets [`LoggedOut`](ErrorKind::LoggedOut), until [`set`](Session::set),
     /// and the result of a refresh under way is dropped. Nothing is sent.
     ///
-    /// Returns the token that was in force, for whoever wants the server to forget it as well
-    /// (`oauth2::Revocation::log_out` does both).
-    pub fn end(&self) -> Option<Arc<Token>> {
-        self.0.flight.end(Error::new(ErrorKind::LoggedOut, "logged out: log in again, then set the session's token"))
+    /// If the session has a store, it is emptied, whatever is in it: other processes on it find themselves logged out at
+    /// their next refresh. That waits for the store as long as a flight may ([`Policy::with_budget`]).
+    ///
+    /// Returns the token that was in force, or the later one that another process had stored, for whoever wants the server
+    /// to forget it as well (`oauth2::Revocation::log_out` does both).
+    ///
+    /// # Errors
+    ///
+    /// Of the store alone, [`Store`](ErrorKind::Store) or [`Timeout`](ErrorKind::Timeout): this session has forgotten its
+    /// token all the same, but the store still holds it, until that can be cured when the session is dropped.
+    pub fn end(&self) -> Result<Option<Arc<Token>>> {
+        let (token, stored) = self.end_both();
+        stored.map(|()| token)
+    }
+
+    /// The same for whoever wants the token whatever the store says.
+    pub(crate) fn end_both(&self) -> (Option<Arc<Token>>, Result<()>) {
+        let shared = &*self.0;
+        let error = Error::new(ErrorKind::LoggedOut, "logged out: log in again, then set the session's token");
+        let token = shared.flight.end(error);
+        let Some(keeper) = &shared.keeper else { return (token, Ok(())) };
+        keeper.fall_behind(shared.flight.current().1, true);
+        match keeper.follow(shared) {
+            Ok(stored) => (stored.map(Arc::new).or(token), Ok(())),
+            Err(error) => (token, Err(error)),
+        }
     }
 
     /// The token as it is, whatever its state, without refreshing it.
@@ -305,34 +359,62 @@ impl Shared {
     /// Does the leader's work. `None`: the flight was superseded; look again.
     fn lead(&self, leader: Leader<'_, Token, Error>, wish: Wish) -> Result<Option<Arc<Token>>> {
         let begin = self.clock.now();
-        let reason = self.reason(leader.previous().map(|token| &**token), wish, begin);
+        let previous = leader.previous().map(|token| &**token);
+        let reason = self.reason(previous, wish, begin);
         // Before the observer is told, who may set new credentials: this flight is for those of now.
-        let login = self.history.lock().login();
+        let errand = Errand { wish, begin, login: self.history.lock().login() };
+        if let Some(error) = self.keeper.as_ref().and_then(|keeper| keeper.still_ended()) {
+            let still_ours = leader.fail(error.clone(), Some(self.look_again()), is_end(&error));
+            return if still_ours { Err(error) } else { Ok(None) };
+        }
         self.emit(Event::RefreshStarted { reason });
-        let answer = self.ask(&leader, begin, login);
+        let stands = || leader.stands();
+        let mut obtained = match &self.keeper {
+            None => {
+                let answer = self.ask(previous, &stands, errand);
+                Obtained::without_store(answer.map_or_else(Answer::Failed, Answer::Fetched))
+            }
+            Some(keeper) => keeper.obtain(self, previous, &stands, errand),
+        };
         let took = self.clock.now().since(begin);
-        match answer {
-            Ok(mut token) => {
-                if let Some(previous) = leader.previous() {
-                    token.keep_refresh_of(previous);
-                }
+        let answer = std::mem::replace(&mut obtained.answer, Answer::Superseded);
+        let adopted = matches!(answer, Answer::Adopted(_));
+        let verdict = match answer {
+            Answer::Superseded => None,
+            Answer::Fetched(token) | Answer::Adopted(token) => {
                 let life = token.life;
-                let Some(token) = leader.publish(|generation| self.seal(token, life, generation)) else {
-                    self.emit(Event::Superseded);
-                    return Ok(None);
-                };
-                if reason == Reason::Refused {
-                    self.stats.lock().refreshes_after_refusal += 1;
+                leader.publish(|generation| self.seal(token, life, generation)).map(Ok)
+            }
+            Answer::Failed(error) => self.settle(leader, error, errand, obtained.news.held.take()).map(Err),
+        };
+        match &verdict {
+            None => obtained.leave_superseded(self),
+            Some(_) => obtained.leave(),
+        }
+        // Observers are told with no lock held, the store's included.
+        let news = std::mem::take(&mut obtained.news);
+        if news.saved_late {
+            self.emit(Event::SavedLate);
+        }
+        if let Some(error) = &news.save_error {
+            self.emit(Event::SaveFailed { error });
+        }
+        match verdict {
+            None => {
+                self.emit(Event::Superseded);
+                Ok(None)
+            }
+            Some(Ok(token)) => {
+                if adopted {
+                    self.history.lock().count_success(errand.login);
+                    self.emit(Event::Adopted { token: &token });
+                } else {
+                    self.stats.lock().refreshes_after_refusal += u64::from(reason == Reason::Refused);
+                    self.emit(Event::Refreshed { token: &token, took });
                 }
-                self.emit(Event::Refreshed { token: &token, took });
                 Ok(Some(token))
             }
-            Err(error) => {
-                let (error, still_ours) = self.settle(leader, error, login);
-                if !still_ours {
-                    self.emit(Event::Superseded);
-                    return Ok(None);
-                }
+            Some(Err(error)) => {
                 self.emit(Event::RefreshFailed { error: &error, took });
                 Err(error)
             }
@@ -351,25 +433,34 @@ impl Shared {
     }
 
     /// Asks the source, again after a pause if it is unavailable, within the budget.
-    fn ask(&self, leader: &Leader<'_, Token, Error>, begin: Tick, login: u64) -> Result<Token, SourceError> {
-        let previous = leader.previous().map(|token| &**token);
+    pub(crate) fn ask(
+        &self,
+        previous: Option<&Token>,
+        stands: &dyn Fn() -> bool,
+        errand: Errand,
+    ) -> Result<Token, SourceError> {
         let mut attempt = 1;
         loop {
             let sent = self.clock.now();
-            let time_left = self.policy.budget.saturating_sub(sent.since(begin));
+            let time_left = self.policy.budget.saturating_sub(sent.since(errand.begin));
             let error = match self.source.fetch(Fetch { previous, time_left }) {
-                Ok(token) => return Ok(self.received(token, sent, login)),
+                Ok(mut token) => {
+                    if let Some(previous) = previous {
+                        token.keep_refresh_of(previous);
+                    }
+                    return Ok(self.received(token, sent, errand.login));
+                }
                 Err(error) => error,
             };
             let pause = self.policy.pause(attempt, error.retry_after());
-            let in_budget = self.clock.now().since(begin).saturating_add(pause) < self.policy.budget;
+            let in_budget = self.clock.now().since(errand.begin).saturating_add(pause) < self.policy.budget;
             if error.outcome() != Outcome::Unavailable || attempt >= self.policy.attempts || !in_budget {
                 return Err(error);
             }
             self.emit(Event::AttemptFailed { error: &error, pause });
             self.clock.sleep(pause);
             // Credentials that were replaced, or given up, in the meantime are not sent once more.
-            if leader.is_superseded() {
+            if !stands() {
                 return Err(error);
             }
             attempt += 1;
@@ -390,20 +481,50 @@ impl Shared {
         token
     }
 
-    /// Decides how long a failure stands, and makes it the flight's verdict. False: the flight was superseded.
-    fn settle(&self, leader: Leader<'_, Token, Error>, error: SourceError, login: u64) -> (Error, bool) {
+    /// A token from the store, with its life as far as clocks can tell.
+    pub(crate) fn restored(&self, mut token: Token) -> Token {
+        let (now, wall) = (self.clock.now(), self.clock.wall());
+        token.life = self.policy.restored_life(&token, now, &self.history.lock(), wall);
+        token
+    }
+
+    pub(crate) fn to_be_stored(&self, token: &Token) -> Stored {
+        let (now, wall) = (self.clock.now(), self.clock.wall());
+        Stored::of(token, now, &self.history.lock(), wall)
+    }
+
+    /// When a session that has ended looks into the store again.
+    fn look_again(&self) -> Tick {
+        self.clock.now().after(self.history.lock().pause_to_look_again(&self.policy))
+    }
+
+    /// Decides how long a failure stands, and makes it the flight's verdict. `None`: the flight was superseded. `held`: what
+    /// is in the store with it.
+    fn settle(
+        &self,
+        leader: Leader<'_, Token, Error>,
+        error: SourceError,
+        errand: Errand,
+        held: Option<Stored>,
+    ) -> Option<Error> {
         let outcome = error.outcome();
         if outcome == Outcome::Reentrant {
             // The source's own mistake, in this one call: nothing is known of the server, and nothing to wait for.
             let error = error.into_error(None);
             leader.fail_once(error.clone());
-            return (error, true);
+            return Some(error);
         }
-        let backoff = self.history.lock().count_failure(&self.policy, outcome, error.retry_after(), login);
+        let backoff = self.history.lock().count_failure(&self.policy, outcome, error.retry_after(), errand.login);
         let error = error.into_error(backoff);
-        let until = backoff.map(|backoff| self.clock.now().after(backoff));
-        let still_ours = leader.fail(error.clone(), until, outcome == Outcome::Rejected);
-        (error, still_ours)
+        let until = match &self.keeper {
+            // For ever, but for what another process may store.
+            Some(keeper) if backoff.is_none() => {
+                keeper.end(held, error.clone());
+                Some(self.look_again())
+            }
+            _ => backoff.map(|backoff| self.clock.now().after(backoff)),
+        };
+        leader.fail(error.clone(), until, is_end(&error)).then_some(error)
     }
 
     fn seal(&self, mut token: Token, life: Life, generation: u64) -> Token {
@@ -413,11 +534,24 @@ impl Shared {
     }
 
     /// Counts, logs, tells: outside every lock but the counters' own.
-    fn emit(&self, event: Event<'_>) {
+    pub(crate) fn emit(&self, event: Event<'_>) {
         self.stats.lock().count(&event);
         log::log!(event.level(), "{event}");
         if let Some(observer) = &self.observer {
             observer(&event);
+        }
+    }
+}
+
+/// Is the token dead with this error? Not so where there is nothing to refresh it with: it may still live.
+fn is_end(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Rejected | ErrorKind::LoggedOut)
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if let Some(keeper) = &self.keeper {
+            keeper.finish(self);
         }
     }
 }
@@ -432,6 +566,7 @@ impl fmt::Debug for Session {
 #[must_use = "a builder does nothing until build() is called"]
 pub struct SessionBuilder {
     source: Box<dyn TokenSource>,
+    store: Option<Box<dyn Keep>>,
     token: Option<Token>,
     policy: Policy,
     clock: Box<dyn Clock>,
@@ -439,7 +574,23 @@ pub struct SessionBuilder {
 }
 
 impl SessionBuilder {
-    /// Starts with this token instead of none: one that was kept from an earlier run, or that came with a login.
+    /// Keeps the token in `store`: the session starts with what is there, stores each new token before it is used, and
+    /// shares it with every other session on the same store, in this process and others.
+    ///
+    /// Of all that find the token due at the same time, one refreshes it, in the store's exclusive section; the others
+    /// take what that one has stored. A failure to read or lock the store, or to make sure that it can be written, is a
+    /// failure of the refresh, and leaves the refresh token unspent.
+    ///
+    /// A session that has ended, because its login was refused or another process has logged out, looks into the store now
+    /// and then, with the pauses of [`Policy::with_backoff`], and goes on when somebody has logged in again.
+    pub fn store(mut self, store: impl TokenStore + 'static) -> Self {
+        self.store = Some(Box::new(Keeper::new(store)));
+        self
+    }
+
+    /// Starts with this token instead of none: one that was kept from an earlier run, or that came with a login. With a
+    /// store, it only serves if that is empty, and is stored with the first refresh; [`Session::set`] goes over what is
+    /// stored.
     pub fn token(mut self, token: Token) -> Self {
         self.token = Some(token);
         self
@@ -463,11 +614,12 @@ impl SessionBuilder {
         self
     }
 
-    /// Builds the session. Nothing is sent.
+    /// Builds the session. Nothing is sent; a store is read.
     ///
     /// # Errors
     ///
-    /// [`InvalidInput`](ErrorKind::InvalidInput) for a policy that makes no sense or a source not fit for use.
+    /// [`InvalidInput`](ErrorKind::InvalidInput) for a policy that makes no sense or a source not fit for use,
+    /// [`Store`](ErrorKind::Store) for a store that cannot be read.
     pub fn build(self) -> Result<Session> {
         static IDS: AtomicUsize = AtomicUsize::new(1);
 
@@ -478,6 +630,7 @@ impl SessionBuilder {
             policy: self.policy,
             clock: self.clock,
             source: self.source,
+            keeper: self.store,
             observer: self.observer,
             history: Mutex::new(History::default()),
             stats: Mutex::new(Stats::default()),
@@ -491,8 +644,11 @@ impl SessionBuilder {
             }
         }));
         let session = Session(shared);
-        if let Some(token) = self.token {
-            session.set(token);
+        let restored = session.0.keeper.as_ref().map(|keeper| keeper.restore()).transpose()?.flatten();
+        match (restored, self.token) {
+            (Some(token), _) => session.put(token, |_, _| {}),
+            (None, Some(token)) => session.put(token, |keeper, generation| keeper.fall_behind(generation, false)),
+            (None, None) => {}
         }
         Ok(session)
     }

@@ -73,6 +73,10 @@ pub(crate) enum Outcome {
     Unavailable,
     Unknown,
     Reentrant,
+    /// The store is in the way; the source was not asked.
+    Store,
+    /// The store was emptied by another process.
+    LoggedOut,
 }
 
 impl SourceError {
@@ -159,6 +163,19 @@ impl SourceError {
         Self::new(Outcome::Reentrant, "the session is waiting for this very call")
     }
 
+    /// What stands in the way of a refresh before the source is asked.
+    pub(crate) fn of_store(error: Error) -> Self {
+        let outcome = match error.kind() {
+            ErrorKind::Timeout | ErrorKind::Unavailable => Outcome::Unavailable,
+            _ => Outcome::Store,
+        };
+        Self::new(outcome, error.to_string()).with_cause(error)
+    }
+
+    pub(crate) fn logged_out() -> Self {
+        Self::new(Outcome::LoggedOut, "the token store is empty: another process has logged out, or removed the token")
+    }
+
     pub(crate) fn outcome(&self) -> Outcome {
         self.outcome
     }
@@ -192,6 +209,8 @@ impl SourceError {
                 ErrorKind::Reentrant,
                 "a token source must not use the session that waits for it: give it its own agent",
             ),
+            Outcome::Store => (ErrorKind::Store, "the refresh token was not sent and is not, before that is cured"),
+            Outcome::LoggedOut => (ErrorKind::LoggedOut, "log in again"),
         };
         let message = format!("{} ({advice})", self.message);
         Error::refresh(kind, message, self.code, next_attempt, self.cause)
@@ -232,6 +251,7 @@ impl From<Error> for SourceError {
             ErrorKind::Unavailable | ErrorKind::Timeout => Outcome::Unavailable,
             ErrorKind::NotLoggedIn => Outcome::NotLoggedIn,
             ErrorKind::Rejected | ErrorKind::LoggedOut => Outcome::Rejected,
+            ErrorKind::Store => Outcome::Store,
             _ => Outcome::Unknown,
         };
         Self::new(outcome, error.to_string()).with_cause(error)

@@ -29,6 +29,8 @@ pub struct Token {
     scope: Option<String>,
     expires_in: Option<Duration>,
     server_time: Option<Duration>,
+    /// When it came, by the wall clock, if it comes from a store: `expires_in` is counted from there.
+    received_at: Option<Duration>,
     times: Times,
     pub(crate) life: Life,
     pub(crate) origin: Origin,
@@ -79,6 +81,7 @@ impl Token {
             scope: None,
             expires_in: None,
             server_time: None,
+            received_at: None,
             times,
             life: Life::default(),
             origin: Origin::default(),
@@ -170,6 +173,15 @@ impl Token {
 
     pub(crate) fn server_time(&self) -> Option<Duration> {
         self.server_time
+    }
+
+    pub(crate) fn with_received_at(mut self, received_at: Option<Duration>) -> Self {
+        self.received_at = received_at;
+        self
+    }
+
+    pub(crate) fn received_at(&self) -> Option<Duration> {
+        self.received_at
     }
 
     /// An answer without a refresh token leaves the old one in force (RFC 6749 §6).

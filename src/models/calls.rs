@@ -18,7 +18,7 @@ pub(super) fn session_set_during_a_flight(threads: usize) {
     let session = desk.session.clone();
     let tokens = crowd(threads, move |number| {
         if number == 1 {
-            session.set(token(0));
+            session.set(token(0)).unwrap();
             return String::from("t0");
         }
         session.token().map(|token| token.secret().to_owned()).unwrap_or_else(|error| panic!("rule 8: {error}"))
@@ -40,7 +40,7 @@ pub(super) fn session_ended_during_a_flight(threads: usize) {
     let session = desk.session.clone();
     let answers = crowd(threads, move |number| {
         if number == 1 {
-            session.end();
+            session.end().unwrap();
             return Err(ErrorKind::LoggedOut);
         }
         session.token().map(|token| token.generation()).map_err(|error| error.kind())
@@ -51,7 +51,7 @@ pub(super) fn session_ended_during_a_flight(threads: usize) {
     assert!(desk.session.current().is_none(), "rule 3: what comes after the end is dropped");
     assert_eq!(desk.session.token().expect_err("logged out").kind(), ErrorKind::LoggedOut, "rule 6");
     assert_eq!(desk.fetches(), before, "rule 6: no traffic");
-    desk.session.set(token(0));
+    desk.session.set(token(0)).unwrap();
     assert_eq!(desk.session.token().expect("logged in").secret(), "t0");
     desk.nobody_overslept();
 }
@@ -61,7 +61,7 @@ pub(super) fn session_ended_during_a_flight(threads: usize) {
 pub(super) fn session_fast_path(threads: usize) {
     let clock = PlainClock::default();
     let desk = Desk::new(clock.clone(), |number| Ok(token(number).with_expires_in(Duration::from_secs(200))));
-    desk.session.set(token(0).with_expires_in(Duration::from_secs(100)));
+    desk.session.set(token(0).with_expires_in(Duration::from_secs(100))).unwrap();
     clock.skip(90);
     let session = desk.session.clone();
     crowd(threads, move |_| {
@@ -112,7 +112,7 @@ pub(super) fn session_calls_in_order(threads: usize) {
         server.lock().taken = format!("t{number}");
         Ok(token(number))
     });
-    desk.session.set(token(0));
+    desk.session.set(token(0)).unwrap();
     let (session, book) = (desk.session.clone(), Arc::clone(&api));
     crowd(threads, move |thread| {
         call(&session, &api, thread, 1);

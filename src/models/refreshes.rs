@@ -85,7 +85,7 @@ pub(super) fn session_single_flight(threads: usize) {
 /// Rule 3: all report the same token as refused, some of them late; the source is asked for one new token.
 pub(super) fn session_late_refusal(threads: usize) {
     let desk = Desk::new(PlainClock::default(), |number| Ok(token(number)));
-    desk.session.set(token(0));
+    desk.session.set(token(0)).unwrap();
     let refused = desk.session.token().expect("it was set");
     let session = desk.session.clone();
     let tokens = crowd(threads, move |_| session.rejected(&refused).map(|token| token.generation()));
@@ -115,7 +115,7 @@ pub(super) fn session_leader_fails(threads: usize) {
 pub(super) fn session_failure_while_the_token_lives(threads: usize) {
     let clock = PlainClock::default();
     let desk = Desk::new(clock.clone(), |_| Err(SourceError::unavailable("not there")));
-    desk.session.set(token(0).with_expires_in(Duration::from_secs(100)));
+    desk.session.set(token(0).with_expires_in(Duration::from_secs(100))).unwrap();
     // In the leeway: callers wait for a flight, and fall back on the token.
     clock.skip(97);
     let session = desk.session.clone();

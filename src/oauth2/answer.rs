@@ -146,7 +146,7 @@ impl Answer<'_> {
             Outcome::Rejected => SourceError::rejected(message),
             Outcome::Misconfigured => SourceError::misconfigured(message),
             Outcome::Unavailable => SourceError::unavailable(message),
-            Outcome::Unknown | Outcome::NotLoggedIn | Outcome::Reentrant => SourceError::unknown(message),
+            _ => SourceError::unknown(message),
         };
         match self.pause() {
             Some(pause) if outcome == Outcome::Unavailable => error.with_retry_after(pause),

@@ -61,12 +61,11 @@ impl Revocation {
     ///
     /// # Errors
     ///
-    /// As [`revoke`](Revocation::revoke); the session has ended all the same.
+    /// As [`revoke`](Revocation::revoke), and as [`Session::end`] if the session's store could not be emptied; the session
+    /// has ended all the same.
     pub fn log_out(&self, session: &Session) -> Result<()> {
-        match session.end() {
-            Some(token) => self.revoke(&token),
-            None => Ok(()),
-        }
+        let (token, stored) = session.end_both();
+        token.map_or(Ok(()), |token| self.revoke(&token)).and(stored)
     }
 
     /// Has the server revoke the refresh token, and with it the access tokens that came of it (RFC 7009 §2.1); where there

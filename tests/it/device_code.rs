@@ -104,7 +104,7 @@ fn a_session_goes_on_from_the_login() {
     assert_eq!(session.token().unwrap_err().kind(), ErrorKind::NotLoggedIn);
     assert_eq!(login.server.count(), 0, "nothing is sent before the login");
 
-    session.set(device.log_in(|_| {}).unwrap());
+    session.set(device.log_in(|_| {}).unwrap()).unwrap();
     assert_eq!(session.token().unwrap().secret(), "abc");
     login.clock.advance(Duration::from_secs(60));
     assert_eq!(session.token().unwrap().secret(), "def");

@@ -177,6 +177,6 @@ fn what_an_issuer_makes_goes_the_way_of_the_discovery() {
     let session = Session::new(issuer.after_login("c")).unwrap();
     assert_eq!(session.token().unwrap_err().kind(), ErrorKind::NotLoggedIn);
     let device = issuer.device_code("c").unwrap().with_clock(ureq_auth::ManualClock::new(None));
-    session.set(device.log_in(|_| {}).unwrap());
+    session.set(device.log_in(|_| {}).unwrap()).unwrap();
     assert_eq!(session.token().unwrap().secret(), "abc");
 }

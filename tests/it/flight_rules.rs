@@ -84,7 +84,7 @@ fn rule_1_no_user_code_runs_under_the_mutex_the_observer_calls_back_on_every_eve
     let (session, clock) = (scene.session.clone(), scene.clock.clone());
     let rest = aside(move || {
         let t1 = session.current().unwrap();
-        session.set(token("t2", 300));
+        session.set(token("t2", 300)).unwrap();
         session.rejected(&t1).unwrap(); // late
         let t2 = session.token().unwrap();
         session.rejected(&t2).unwrap();
@@ -92,8 +92,8 @@ fn rule_1_no_user_code_runs_under_the_mutex_the_observer_calls_back_on_every_eve
         session.token().map(|token| token.generation())
     });
     assert_eq!(rest.result().unwrap(), 4);
-    scene.session.end();
-    scene.session.set(token("t5", 300));
+    scene.session.end().unwrap();
+    scene.session.set(token("t5", 300)).unwrap();
     scene.clock.advance(secs(300));
     assert_eq!(scene.session.token().unwrap_err().kind(), ErrorKind::Rejected);
     for event in [Seen::WaitStarted, Seen::LateRefusal(1), Seen::Refreshed(4), Seen::RefreshFailed(ErrorKind::Rejected)]
@@ -152,7 +152,7 @@ fn rule_1_no_foreign_destructor_runs_under_the_mutex_an_error_calls_back_when_it
         fail(),
         fail_for_now(),
         gives("t", 300),
-        superseded(|session| session.set(token("t", 300))),
+        superseded(|session| session.set(token("t", 300)).unwrap()),
         superseded(|session: &Session| drop(session.end())),
     ];
     let scene = Scene::new(steps);
@@ -163,13 +163,13 @@ fn rule_1_no_foreign_destructor_runs_under_the_mutex_an_error_calls_back_when_it
         let dropped = || count.load(Ordering::SeqCst);
         drop(session.token().unwrap_err());
         assert_eq!(dropped(), 0, "the session still remembers the failure");
-        session.set(token("set", 300));
+        session.set(token("set", 300)).unwrap();
         assert_eq!(dropped(), 1, "by set");
         clock.advance(secs(300));
         drop(session.token().unwrap_err());
-        session.end();
+        session.end().unwrap();
         assert_eq!(dropped(), 2, "by end");
-        session.set(token("set", 300));
+        session.set(token("set", 300)).unwrap();
         clock.advance(secs(300));
         drop(session.token().unwrap_err());
         clock.advance(secs(10));
@@ -241,12 +241,12 @@ fn rule_3_the_generation_grows_only_when_a_token_is_published() {
     let second = session.rejected(&first).unwrap();
     assert_eq!((second.generation(), second.secret()), (2, first.secret()));
     assert_eq!(session.rejected(&first).unwrap().generation(), 2, "refreshed already, whatever text and time say");
-    session.end();
-    session.set(token("set", 300));
+    session.end().unwrap();
+    session.set(token("set", 300)).unwrap();
     assert_eq!(session.token().unwrap().generation(), 3, "the end is not a generation, a set token is");
     clock.advance(secs(300));
     assert!(session.token().is_err());
-    session.set(token("set", 300));
+    session.set(token("set", 300)).unwrap();
     assert_eq!(session.token().unwrap().generation(), 4);
 }
 
@@ -261,7 +261,7 @@ fn rule_4_every_change_out_of_refreshing_wakes_all_waiters() {
         ("fail", rejected, |_| ()),
         ("fail without a backoff", || step(|_| Err(reentrant())), |_| ()),
         ("unwind", panics, |_| ()),
-        ("set", || gives("dropped", 300), |session| session.set(token("set", 300))),
+        ("set", || gives("dropped", 300), |session| session.set(token("set", 300)).unwrap()),
         ("end", || gives("dropped", 300), |session: &Session| drop(session.end())),
     ];
     for (way, answer, meanwhile) in ways {

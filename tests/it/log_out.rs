@@ -26,21 +26,21 @@ fn three_kinds_of_no() {
         assert!(error.to_string().contains("nobody has logged in yet"), "{error}");
     }
 
-    session.set(token());
+    session.set(token()).unwrap();
     assert_eq!(session.token().unwrap().secret(), "access");
-    assert_eq!(session.end().unwrap().secret(), "access");
+    assert_eq!(session.end().unwrap().unwrap().secret(), "access");
     let error = session.token().unwrap_err();
     assert_eq!((error.kind(), error.is_login_required()), (ErrorKind::LoggedOut, true), "after the logout");
-    assert!(session.end().is_none());
+    assert!(session.end().unwrap().is_none());
 
-    session.set(token());
+    session.set(token()).unwrap();
     let current = session.token().unwrap();
     assert_eq!(session.rejected(&current).unwrap_err().kind(), ErrorKind::Rejected);
     let error = session.token().unwrap_err();
     assert_eq!((error.kind(), error.code()), (ErrorKind::Rejected, Some("invalid_grant")), "after the server's end");
     assert!(error.is_login_required());
 
-    session.set(token());
+    session.set(token()).unwrap();
     assert_eq!(session.token().unwrap().secret(), "access", "and a login is the way out of each");
 }
 
@@ -50,7 +50,7 @@ fn a_login_without_a_refresh_token_lasts_as_long_as_its_token() {
     let clock = ManualClock::new(None);
     let source = RefreshToken::after_login(server.url("/token"), "my-client");
     let session = Session::builder(source).clock(clock.clone()).build().unwrap();
-    session.set(Token::new("access").unwrap().with_expires_in(Duration::from_secs(100)));
+    session.set(Token::new("access").unwrap().with_expires_in(Duration::from_secs(100))).unwrap();
     clock.advance(Duration::from_secs(99));
     assert_eq!(session.token().unwrap().secret(), "access", "to its very end");
     clock.advance(Duration::from_secs(1));
@@ -97,7 +97,7 @@ fn a_logout_ends_the_session_whatever_the_server_says() {
     ] {
         let server = Server::script([answer]);
         let session = Session::new(RefreshToken::after_login(server.url("/token"), "my-client")).unwrap();
-        session.set(token());
+        session.set(token()).unwrap();
         let error = revocation(&server).log_out(&session).unwrap_err();
         assert_eq!(error.kind(), kind, "{error}");
         let text = error.to_string();
@@ -134,7 +134,7 @@ fn a_logout_does_not_wait_for_the_refresh_under_way() {
         _ => Answer::ok(""),
     });
     let session = Session::new(RefreshToken::after_login(server.url("/token"), "my-client")).unwrap();
-    session.set(token());
+    session.set(token()).unwrap();
     let current = session.token().unwrap();
     std::thread::scope(|scope| {
         let refreshing = scope.spawn(|| session.rejected(&current));
@@ -174,7 +174,7 @@ fn two_sessions_in_flight_at_once_share_nothing() {
     // The end of one is not the other's, nor is a refused token.
     let [(_, a), (_, b)] = &sessions;
     assert_eq!(a.rejected(&b.token().unwrap()).unwrap_err().kind(), ErrorKind::InvalidInput);
-    a.end();
+    a.end().unwrap();
     assert_eq!(a.token().unwrap_err().kind(), ErrorKind::LoggedOut);
     assert_eq!(b.token().unwrap().secret(), "b");
 }

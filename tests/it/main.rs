@@ -4,6 +4,8 @@
 
 mod support;
 
+#[cfg(all(feature = "file-store", any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
+mod file_store;
 mod flight_rules;
 mod flight_rules_verdicts;
 mod loop_breaker;
@@ -42,5 +44,6 @@ mod log_out;
 mod oauth2;
 #[cfg(feature = "ureq")]
 mod server;
+mod store;
 #[cfg(feature = "ureq")]
 mod traps_http;

@@ -125,7 +125,7 @@ fn rotation_is_kept_and_a_replaced_refresh_token_never_sent_again() {
     first.assert();
     second.assert();
 
-    session.set(Token::new("a3").unwrap());
+    session.set(Token::new("a3").unwrap()).unwrap();
     let bare = session.token().unwrap();
     session.accepted(&bare);
     let error = session.rejected(&bare).unwrap_err();
@@ -140,7 +140,7 @@ fn a_refresh_token_is_out_of_date_as_soon_as_its_answer_is_read() {
     let mock = post(&mut server).with_body(r#"{"access_token":"a1","refresh_token":"second"}"#).expect(1).create();
     let session = session(refresh(&server));
     session.token().unwrap();
-    session.set(Token::new("a2").unwrap());
+    session.set(Token::new("a2").unwrap()).unwrap();
     let bare = session.token().unwrap();
     session.accepted(&bare);
     assert_eq!(session.rejected(&bare).unwrap_err().kind(), ErrorKind::Rejected);
@@ -159,7 +159,7 @@ fn a_kept_tokens_refresh_token_comes_before_the_first_one() {
     session.rejected(&session.token().unwrap()).unwrap();
     mock.assert();
     // The first one was out of date from the start.
-    session.set(Token::new("a3").unwrap());
+    session.set(Token::new("a3").unwrap()).unwrap();
     let bare = session.token().unwrap();
     session.accepted(&bare);
     assert_eq!(session.rejected(&bare).unwrap_err().kind(), ErrorKind::Rejected);

@@ -128,7 +128,7 @@ fn inside_the_leeway_a_token_serves_until_its_real_end_when_no_other_can_be_had(
     assert_eq!(scene.session.token().unwrap().secret(), "t1", "a second before its end");
     scene.clock.advance(secs(1));
     assert_eq!(scene.session.token().unwrap_err().kind(), ErrorKind::Unknown, "at its end");
-    scene.session.set(token("t2", 1));
+    scene.session.set(token("t2", 1)).unwrap();
     scene.clock.advance(secs(1));
     assert_eq!(scene.session.token().unwrap().secret(), "t3");
 }
@@ -162,7 +162,7 @@ fn rejected_while_many_wait_and_call_on_is_one_call_and_1280_errors() {
     assert_eq!(scene.session.token().unwrap_err().kind(), ErrorKind::Rejected, "no time heals it");
     assert!(scene.session.current().is_none(), "the token died with its grant");
 
-    scene.session.set(token("t2", 300));
+    scene.session.set(token("t2", 300)).unwrap();
     assert_eq!(scene.session.token().unwrap().secret(), "t2");
     scene.script.push(gives("t3", 300));
     scene.clock.advance(secs(300));
@@ -183,7 +183,7 @@ fn misconfigured_is_one_call_too_but_a_token_that_lives_stays_in_use() {
         assert_eq!((error.kind(), error.code()), (ErrorKind::Misconfigured, Some("invalid_client")));
         assert!(!error.is_login_required() && !error.is_retryable() && error.retry_after().is_none());
     }
-    scene.session.set(token("t2", 300));
+    scene.session.set(token("t2", 300)).unwrap();
     assert_eq!(scene.session.token().unwrap().secret(), "t2");
 }
 
@@ -207,7 +207,7 @@ fn unknown_is_not_repeated_in_its_flight_and_only_once_after_the_backoff() {
     assert!(call_on(&scene.session).iter().all(|error| error.to_string().contains("log in again")));
     assert_eq!(scene.calls(), 2, "the second in a row was the last");
 
-    scene.session.set(token("t2", 300));
+    scene.session.set(token("t2", 300)).unwrap();
     scene.clock.advance(secs(300));
     scene.script.push(unknown());
     let error = scene.session.token().unwrap_err();

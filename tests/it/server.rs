@@ -48,6 +48,7 @@ struct Shared {
     handler: Handler<Answer>,
     seen: Mutex<Vec<Seen>>,
     connections: AtomicUsize,
+    open: AtomicUsize,
     stopping: AtomicBool,
     failures: Mutex<Vec<String>>,
 }
@@ -70,6 +71,7 @@ impl Server {
             handler: Box::new(handler),
             seen: Mutex::default(),
             connections: AtomicUsize::new(0),
+            open: AtomicUsize::new(0),
             stopping: AtomicBool::new(false),
             failures: Mutex::default(),
         });
@@ -80,8 +82,12 @@ impl Server {
                     return;
                 }
                 let number = accepting.connections.fetch_add(1, Ordering::SeqCst);
+                accepting.open.fetch_add(1, Ordering::SeqCst);
                 let shared = Arc::clone(&accepting);
-                thread::spawn(move || shared.serve(stream, number));
+                thread::spawn(move || {
+                    shared.serve(stream, number);
+                    shared.open.fetch_sub(1, Ordering::SeqCst);
+                });
             }
         });
         Server { address, shared }
@@ -133,6 +139,11 @@ impl Server {
 
     pub(crate) fn connections(&self) -> usize {
         self.shared.connections.load(Ordering::SeqCst)
+    }
+
+    /// How many connections are being served.
+    pub(crate) fn open(&self) -> usize {
+        self.shared.open.load(Ordering::SeqCst)
     }
 }
 

@@ -66,9 +66,9 @@ fn two_sessions_in_flight_at_once_mix_nothing_up() {
 fn clones_are_the_same_session() {
     let scene = Scene::with_token(Vec::new());
     let clone = scene.session.clone();
-    clone.set(token("set", 300));
+    clone.set(token("set", 300)).unwrap();
     assert!(Arc::ptr_eq(&scene.session.token().unwrap(), &clone.token().unwrap()));
-    scene.session.end();
+    scene.session.end().unwrap();
     assert_eq!(clone.token().unwrap_err().kind(), ErrorKind::LoggedOut);
 }
 

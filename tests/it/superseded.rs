@@ -21,7 +21,7 @@ fn set_gives_the_waiters_its_token_at_once_and_the_leaders_result_is_dropped() {
     for answer in [gives("t2", 300), unknown(), rejected()] {
         let gate = Gate::default();
         let (scene, waiting) = in_flight(&gate, answer);
-        scene.session.set(token("set", 300));
+        scene.session.set(token("set", 300)).unwrap();
         // All but the leader, who still stands at the gate.
         scene.watch.await_count(MANY - 1, |seen| matches!(seen, Seen::WaitEnded { .. }));
         let session = scene.session.clone();
@@ -42,7 +42,7 @@ fn set_gives_the_waiters_its_token_at_once_and_the_leaders_result_is_dropped() {
 fn set_survives_a_leader_that_panics() {
     let gate = Gate::default();
     let (scene, crowd) = in_flight(&gate, panics());
-    scene.session.set(token("set", 300));
+    scene.session.set(token("set", 300)).unwrap();
     gate.open();
     let results = crowd.gather_caught();
     assert!(results.into_iter().filter_map(Result::ok).all(|token| token.unwrap().secret() == "set"));
@@ -54,7 +54,7 @@ fn end_gives_the_waiters_its_error_at_once_and_no_later_result_resurrects_the_se
     for answer in [gives("t2", 300), unknown(), rejected()] {
         let gate = Gate::default();
         let (scene, waiting) = in_flight(&gate, answer);
-        scene.session.end();
+        scene.session.end().unwrap();
         scene.watch.await_count(MANY - 1, |seen| matches!(seen, Seen::WaitEnded { .. }));
         gate.open();
         let kinds: Vec<_> = waiting.gather().into_iter().map(|result| result.unwrap_err().kind()).collect();
@@ -63,7 +63,7 @@ fn end_gives_the_waiters_its_error_at_once_and_no_later_result_resurrects_the_se
         scene.clock.advance(secs(1_000_000));
         let error = scene.session.token().unwrap_err();
         assert!(error.kind() == ErrorKind::LoggedOut && error.is_login_required());
-        scene.session.set(token("set", 300));
+        scene.session.set(token("set", 300)).unwrap();
         assert_eq!(scene.session.token().unwrap().secret(), "set");
     }
 }
@@ -72,7 +72,7 @@ fn end_gives_the_waiters_its_error_at_once_and_no_later_result_resurrects_the_se
 fn end_survives_a_leader_that_panics() {
     let gate = Gate::default();
     let (scene, crowd) = in_flight(&gate, panics());
-    scene.session.end();
+    scene.session.end().unwrap();
     gate.open();
     let results = crowd.gather_caught();
     assert!(
@@ -85,7 +85,7 @@ fn end_survives_a_leader_that_panics() {
 fn a_refusal_reported_after_the_end_starts_nothing() {
     let scene = Scene::with_token(Vec::new());
     let token = scene.session.token().unwrap();
-    scene.session.end();
+    scene.session.end().unwrap();
     assert_eq!(scene.session.rejected(&token).unwrap_err().kind(), ErrorKind::LoggedOut);
 }
 
@@ -94,7 +94,7 @@ fn a_superseded_leader_neither_ends_nor_disturbs_the_flight_that_came_after_it()
     for answer in [gives("dropped", 300), unknown(), rejected(), panics()] {
         let (first, second) = (Gate::default(), Gate::default());
         let (scene, waiting) = in_flight(&first, answer);
-        scene.session.set(token("set", 300));
+        scene.session.set(token("set", 300)).unwrap();
         scene.watch.await_count(MANY - 1, |seen| matches!(seen, Seen::WaitEnded { .. }));
         scene.clock.advance(secs(300));
         scene.script.push(held(&second, gives("t3", 300)));
@@ -119,7 +119,7 @@ fn a_source_may_set_the_token_itself() {
     let later: Arc<OnceLock<Session>> = Arc::default();
     let session = Arc::clone(&later);
     let login = step(move |_| {
-        session.get().unwrap().set(token("login", 300));
+        session.get().unwrap().set(token("login", 300)).unwrap();
         Err(SourceError::rejected("replaced by a login"))
     });
     let scene = Scene::new(vec![login]);
@@ -136,7 +136,7 @@ fn a_leader_that_took_longer_than_a_waiter_may_wait_still_gets_the_token_that_wa
     let leader = aside(move || session.token());
     gate.await_entered();
     scene.clock.advance(secs(41));
-    scene.session.set(token("set", 300));
+    scene.session.set(token("set", 300)).unwrap();
     gate.open();
     assert_eq!(leader.result().unwrap().secret(), "set");
 }
@@ -149,7 +149,7 @@ fn a_leader_that_took_longer_than_a_waiter_may_wait_is_told_of_the_end_and_not_o
     let leader = aside(move || session.token());
     gate.await_entered();
     scene.clock.advance(secs(41));
-    scene.session.end();
+    scene.session.end().unwrap();
     gate.open();
     assert_eq!(leader.result().unwrap_err().kind(), ErrorKind::LoggedOut);
 }
@@ -189,7 +189,7 @@ fn the_failure_of_a_superseded_flight_is_not_held_against_the_new_credentials() 
     let session = scene.session.clone();
     let leader = aside(move || session.token());
     gate.await_entered();
-    scene.session.set(token("set", 300));
+    scene.session.set(token("set", 300)).unwrap();
     gate.open();
     assert_eq!(leader.result().unwrap().secret(), "set");
     // The first lost answer since the login: one more try is due, after the first and shortest of all pauses.
@@ -225,7 +225,7 @@ fn set_after_a_failure_ends_its_backoff() {
     let failure = fails(SourceError::unavailable("later").with_retry_after(secs(3600)));
     let scene = Scene::new(vec![failure, unavailable(), gives("t2", 300)]);
     assert!(scene.session.token().is_err());
-    scene.session.set(token("set", 300));
+    scene.session.set(token("set", 300)).unwrap();
     assert_eq!(scene.session.token().unwrap().secret(), "set");
     scene.clock.advance(secs(300));
     assert_eq!(scene.session.token().unwrap().secret(), "t2", "and the history begins anew");
@@ -233,7 +233,7 @@ fn set_after_a_failure_ends_its_backoff() {
 
 #[test]
 fn a_flight_that_is_superseded_during_a_pause_makes_no_further_attempt() {
-    let ways: [fn(&Session); 2] = [|session| drop(session.end()), |session| session.set(token("set", 300))];
+    let ways: [fn(&Session); 2] = [|session| drop(session.end()), |session| session.set(token("set", 300)).unwrap()];
     for supersede in ways {
         let later: Arc<OnceLock<Session>> = Arc::default();
         let session = Arc::clone(&later);
@@ -261,7 +261,7 @@ fn credentials_that_an_observer_sets_have_a_clean_record() {
     let scene = Scene::with(vec![unknown(), unknown(), gives("t", 300)], |builder| {
         builder.observer(move |event| {
             if matches!(event, Event::RefreshStarted { .. }) && done.set(()).is_ok() {
-                session.get().unwrap().set(token("set", 300));
+                session.get().unwrap().set(token("set", 300)).unwrap();
             }
         })
     });

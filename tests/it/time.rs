@@ -328,7 +328,7 @@ fn a_token_set_later_is_held_against_the_servers_clock_where_that_was_learned() 
         let scene = at(wall, vec![comes(token("t1", 300).with_server_time(secs(WALL)))]);
         scene.session.token().unwrap();
         scene.clock.advance(secs(50));
-        scene.session.set(exp_only(WALL + 50 + 300));
+        scene.session.set(exp_only(WALL + 50 + 300)).unwrap();
         assert_lives_for(&scene, secs(300));
     }
 }

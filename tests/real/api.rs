@@ -25,7 +25,7 @@ fn challenges_are_judged_however_they_are_written() {
         assert_eq!((of_good, session.stats().replays), (1, 0), "{path}: the first token and no more");
 
         let refresh_token = session.current().unwrap().refresh_secret().unwrap().to_owned();
-        session.set(Token::new("a-token-of-another-server").unwrap().with_refresh_token(refresh_token));
+        session.set(Token::new("a-token-of-another-server").unwrap().with_refresh_token(refresh_token)).unwrap();
         assert_eq!(api.status(&client, path).unwrap(), bad, "{path}");
         assert_eq!(session.stats().refreshes - of_good, refreshes, "{path}");
         assert_eq!(session.stats().replays, refreshes, "{path}");
@@ -56,7 +56,7 @@ fn bodies_are_sent_again_with_the_next_token() {
     let api = Api::start(&issuer);
     let session = issuer.session();
     let refresh_token = session.token().unwrap().refresh_secret().unwrap().to_owned();
-    session.set(Token::new("a-token-of-another-server").unwrap().with_refresh_token(refresh_token));
+    session.set(Token::new("a-token-of-another-server").unwrap().with_refresh_token(refresh_token)).unwrap();
     let answer = api.client(&session).post(api.url("/notes/write")).send("a note").unwrap();
     assert_eq!((answer.status().as_u16(), session.stats().replays), (200, 1));
 }

@@ -120,6 +120,6 @@ fn a_server_that_has_forgotten_everything_ends_the_session_and_says_so() {
 
     // And a new login is the way out.
     let token = ureq_auth::Token::new("old").unwrap().with_refresh_token(issuer.login());
-    session.set(token);
+    session.set(token).unwrap();
     assert_eq!(api.status(&api.client(&session), "/notes").unwrap(), 200);
 }

@@ -170,7 +170,7 @@ fn what_callers_get_before_in_between_and_after() {
 
     let login = issuer.control("login", json!({}));
     let spent = Token::new("an-old-one").unwrap().with_refresh_token(login["refreshToken"].as_str().unwrap());
-    session.set(spent);
+    session.set(spent).unwrap();
     refused(&session).unwrap();
     issuer.control("end", json!({ "grantId": login["grantId"] }));
     let error = refused(&session).unwrap_err();

@@ -1,0 +1,267 @@
+//! Where tokens outlive the process: the trait, what is stored, and a store in memory.
+//!
+//! A store holds one token, the one of one login. Sessions in any number of processes may share it; what keeps them from
+//! using one refresh token twice is the exclusive section, which one of them at a time is in.
+
+#[cfg(all(feature = "file-store", any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
+mod file;
+mod text;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use zeroize::Zeroizing;
+
+use crate::clock::{Clock as _, SystemClock, Tick};
+use crate::policy::History;
+use crate::sync::{self, Condvar, Mutex};
+use crate::token::Secret;
+use crate::{Error, Result, Token};
+
+#[cfg(all(feature = "file-store", any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
+pub use file::FileStore;
+
+/// Where a session keeps its token, so that the next process starts with it and processes beside it share it.
+///
+/// A keychain, a database row, a page of flash: what it needs is to hold one text ([`Stored::to_text`]) and to let one
+/// session at a time into its exclusive section. `FileStore` (feature `file-store`) and [`MemoryStore`] are two.
+///
+/// The session calls it only when it is built, refreshes, is given a token, is ended, or is dropped: a call with a fresh
+/// token touches no store. No lock of the session's is held meanwhile.
+pub trait TokenStore: Send + Sync {
+    /// What is stored, read outside the exclusive section: the state before or after somebody's save, never half of it.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Store`](crate::ErrorKind::Store) if that cannot be told. An empty store is no error; one whose content
+    /// cannot be read is.
+    fn load(&self) -> Result<Option<Stored>>;
+
+    /// Enters the exclusive section: until the value returned is dropped, nobody else is in it, in this process or
+    /// another. It must end with the process, however that ends.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) ([`Error::store_busy`]) if somebody else stays in it for longer
+    /// than `timeout`; [`ErrorKind::Store`](crate::ErrorKind::Store) for the rest.
+    fn exclusive(&self, timeout: Duration) -> Result<Box<dyn Exclusive + '_>>;
+}
+
+/// A store's exclusive section. Dropping it ends it.
+pub trait Exclusive {
+    /// What is stored now.
+    ///
+    /// # Errors
+    ///
+    /// As [`TokenStore::load`].
+    fn load(&mut self) -> Result<Option<Stored>>;
+
+    /// Makes as sure as can be that [`save`](Exclusive::save) will succeed. Called before a refresh token is spent: a new
+    /// one that cannot be stored is lost with the process.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Store`](crate::ErrorKind::Store), with what stands in the way.
+    fn prepare(&mut self) -> Result<()>;
+
+    /// Stores a token in the place of what is there. When this returns, a power cut does not undo it.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Store`](crate::ErrorKind::Store): what was stored before is still there, whole.
+    fn save(&mut self, stored: &Stored) -> Result<()>;
+
+    /// Empties the store. An empty store stays empty, and that is no error.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Store`](crate::ErrorKind::Store).
+    fn remove(&mut self) -> Result<()>;
+}
+
+/// A token as it is stored: the access token, what came with it, its life, and when it came.
+///
+/// To a store it is a text that it need not understand. Its `Debug` shows no secret, its memory is wiped on drop.
+#[derive(Clone)]
+pub struct Stored {
+    access: Secret,
+    refresh: Option<Secret>,
+    scope: Option<String>,
+    lifetime: Option<Duration>,
+    /// Since 1970, by the wall clock corrected by the server's. None if no clock told the time.
+    received: Option<Duration>,
+}
+
+impl Stored {
+    /// The text form: one line of JSON, tagged with its version, wiped on drop.
+    ///
+    /// ```json
+    /// {"version":1,"access_token":"…","refresh_token":"…","scope":"…","lifetime_ms":3600000,"received_at_ms":1767225600000}
+    /// ```
+    ///
+    /// `version` and `access_token` are always there. `received_at_ms` is the time since 1970-01-01 00:00 UTC at which the
+    /// token was asked for, corrected by the server's clock where that is known.
+    pub fn to_text(&self) -> Zeroizing<String> {
+        text::write(self)
+    }
+
+    /// Reads the text form. Members that it does not know are passed over, so that a member may be added without a new
+    /// version; a version other than 1 has a meaning that this crate cannot know.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Store`](crate::ErrorKind::Store) if it is not that form, or of a later version. The store should keep
+    /// the text in both cases: it may be worth a look, or a newer program's.
+    pub fn from_text(text: &str) -> Result<Self> {
+        text::read(text.as_bytes()).map_err(|unreadable| Error::store(format!("the stored token {unreadable}")))
+    }
+
+    /// The token as it is to be stored at `now`.
+    pub(crate) fn of(token: &Token, now: Tick, history: &History, wall: Option<Duration>) -> Self {
+        let life = token.life;
+        let begin = life.lifetime.and_then(|lifetime| Some(life.ends_at?.before(lifetime)));
+        let age = begin.map_or(Duration::ZERO, |begin| now.since(begin));
+        Stored {
+            access: Secret::new(token.secret().to_owned()),
+            refresh: token.refresh_secret().map(|refresh| Secret::new(refresh.to_owned())),
+            scope: token.scope().map(str::to_owned),
+            lifetime: life.lifetime,
+            received: history.time_of_day(now, wall).map(|time| time.saturating_sub(age)),
+        }
+    }
+
+    pub(crate) fn to_token(&self) -> Result<Token> {
+        let mut token = Token::new(self.access.secret())?.with_received_at(self.received);
+        if let Some(refresh) = &self.refresh {
+            token = token.with_refresh_token(refresh.secret());
+        }
+        if let Some(scope) = &self.scope {
+            token = token.with_scope(scope.as_str());
+        }
+        if let Some(lifetime) = self.lifetime {
+            token = token.with_expires_in(lifetime);
+        }
+        Ok(token)
+    }
+
+    pub(crate) fn has_access_of(&self, token: &Token) -> bool {
+        self.access.secret() == token.secret()
+    }
+
+    /// Is it what `token` would be stored as? Texts are compared, never times: clocks differ, texts do not.
+    pub(crate) fn is_same_as(&self, other: &Stored) -> bool {
+        self.access.secret() == other.access.secret() && self.key() == other.key()
+    }
+
+    /// Is it renewed with the same credential? Then what the server says of one it says of the other.
+    pub(crate) fn has_key_of(&self, token: &Token) -> bool {
+        self.key() == token.refresh_secret().unwrap_or(token.secret())
+    }
+
+    fn key(&self) -> &str {
+        self.refresh.as_ref().unwrap_or(&self.access).secret()
+    }
+}
+
+impl fmt::Debug for Stored {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Stored { refresh, scope, lifetime, received, .. } = self;
+        f.debug_struct("Stored")
+            .field("refresh", refresh)
+            .field("scope", scope)
+            .field("lifetime", lifetime)
+            .field("received", received)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A store in memory: sessions of one process that share a login, and tests. Clones are one store.
+#[derive(Clone)]
+pub struct MemoryStore(Arc<Memory>);
+
+struct Memory {
+    state: Mutex<State>,
+    left: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    stored: Option<Stored>,
+    busy: bool,
+}
+
+impl MemoryStore {
+    /// An empty store.
+    pub fn new() -> Self {
+        MemoryStore(Arc::new(Memory { state: Mutex::new(State::default()), left: Condvar::new() }))
+    }
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl TokenStore for MemoryStore {
+    fn load(&self) -> Result<Option<Stored>> {
+        Ok(self.0.state.lock().stored.clone())
+    }
+
+    fn exclusive(&self, timeout: Duration) -> Result<Box<dyn Exclusive + '_>> {
+        let deadline = SystemClock.now().after(timeout);
+        let mut state = self.0.state.lock();
+        while state.busy {
+            let left = deadline.since(SystemClock.now());
+            if left.is_zero() {
+                return Err(Error::store_busy(format!("another session has kept the store in memory for {timeout:?}")));
+            }
+            sync::wait(&self.0.left, &mut state, Some(left));
+        }
+        state.busy = true;
+        Ok(Box::new(Inside(&self.0)))
+    }
+}
+
+struct Inside<'a>(&'a Memory);
+
+impl Inside<'_> {
+    fn replace(&mut self, stored: Option<Stored>) {
+        let old = std::mem::replace(&mut self.0.state.lock().stored, stored);
+        drop(old);
+    }
+}
+
+impl Exclusive for Inside<'_> {
+    fn load(&mut self) -> Result<Option<Stored>> {
+        Ok(self.0.state.lock().stored.clone())
+    }
+
+    fn prepare(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn save(&mut self, stored: &Stored) -> Result<()> {
+        self.replace(Some(stored.clone()));
+        Ok(())
+    }
+
+    fn remove(&mut self) -> Result<()> {
+        self.replace(None);
+        Ok(())
+    }
+}
+
+impl Drop for Inside<'_> {
+    fn drop(&mut self) {
+        self.0.state.lock().busy = false;
+        self.0.left.notify_one();
+    }
+}
+
+impl fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryStore").field("stored", &self.0.state.lock().stored).finish_non_exhaustive()
+    }
+}

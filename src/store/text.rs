@@ -1,0 +1,266 @@
+//! The text form of a stored token: written and read here and nowhere else.
+//!
+//! A reader looks at `version` before anything else, whatever else is there, so that a later version may give every other
+//! member a new meaning. Within version 1, a member that it does not know is passed over, and lost when the token is
+//! next saved: a change for which that would do harm is a new version.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
+use zeroize::Zeroizing;
+
+use super::Stored;
+use crate::Token;
+use crate::token::Secret;
+
+const VERSION: u64 = 1;
+
+/// Why a text is not a stored token. Never quotes it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Unreadable {
+    /// A later version: another program's, and good.
+    Later(u64),
+    /// Anything else.
+    Foreign(&'static str),
+}
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Unreadable::Later(version) => {
+                write!(f, "is of version {version}, written by a later program; this one reads version {VERSION}")
+            }
+            Unreadable::Foreign(why) => write!(f, "cannot be read: {why}"),
+        }
+    }
+}
+
+pub(super) fn write(stored: &Stored) -> Zeroizing<String> {
+    let Stored { access, refresh, scope, lifetime, received } = stored;
+    let strings = [
+        ("access_token", Some(access.secret())),
+        ("refresh_token", refresh.as_ref().map(Secret::secret)),
+        ("scope", scope.as_deref()),
+    ];
+    let numbers = [("lifetime_ms", *lifetime), ("received_at_ms", *received)];
+    // As much as it can become: a buffer that grew would leave a copy behind that nobody wipes.
+    let length = 256 + strings.iter().filter_map(|(_, value)| Some(6 * (*value)?.len())).sum::<usize>();
+    let mut text = Zeroizing::new(String::with_capacity(length));
+    text.push_str("{\"version\":1");
+    for (name, value) in strings {
+        if let Some(value) = value {
+            text.push_str(",\"");
+            text.push_str(name);
+            text.push_str("\":\"");
+            escape(&mut text, value);
+            text.push('"');
+        }
+    }
+    for (name, value) in numbers {
+        if let Some(value) = value {
+            text.push_str(&format!(",\"{name}\":{}", u64::try_from(value.as_millis()).unwrap_or(u64::MAX)));
+        }
+    }
+    text.push_str("}\n");
+    text
+}
+
+/// RFC 8259 section 7: quotation mark, backslash and controls. By hand, so that no buffer of a serializer's keeps a secret.
+fn escape(text: &mut String, value: &str) {
+    for c in value.chars() {
+        match c {
+            '"' | '\\' => text.extend(['\\', c]),
+            '\0'..='\u{1f}' => text.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => text.push(c),
+        }
+    }
+}
+
+pub(super) fn read(text: &[u8]) -> Result<Stored, Unreadable> {
+    if text.trim_ascii().is_empty() {
+        return Err(Unreadable::Foreign("it is empty"));
+    }
+    // serde_json's own error may quote what it stumbled over.
+    let Head(version) =
+        serde_json::from_slice(text).map_err(|_| Unreadable::Foreign("it is no JSON object of ours"))?;
+    match version {
+        Some(VERSION) => {}
+        Some(version @ 2..) => return Err(Unreadable::Later(version)),
+        _ => return Err(Unreadable::Foreign("it has no version that there ever was")),
+    }
+    let Members(stored) = serde_json::from_slice(text)
+        .map_err(|_| Unreadable::Foreign("a member is not what version 1 says, or access_token is missing"))?;
+    // What no header may carry was not written by us.
+    match Token::new(stored.access.secret()) {
+        Ok(_) => Ok(stored),
+        Err(_) => Err(Unreadable::Foreign("its access_token is no bearer token")),
+    }
+}
+
+struct Head(Option<u64>);
+
+impl<'de> Deserialize<'de> for Head {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+
+        impl<'de> Visitor<'de> for Object {
+            type Value = Head;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Head, A::Error> {
+                let mut version = None;
+                while let Some(name) = map.next_key::<String>()? {
+                    match name.as_str() {
+                        "version" => version = Some(map.next_value()?),
+                        _ => drop(map.next_value::<IgnoredAny>()?),
+                    }
+                }
+                Ok(Head(version))
+            }
+        }
+
+        deserializer.deserialize_map(Object)
+    }
+}
+
+struct Members(Stored);
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+
+        impl<'de> Visitor<'de> for Object {
+            type Value = Members;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a stored token")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+                let (mut access, mut refresh, mut scope) = (None, None, None);
+                let (mut lifetime, mut received) = (None, None);
+                while let Some(name) = map.next_key::<String>()? {
+                    match name.as_str() {
+                        "access_token" => access = Some(Secret::new(map.next_value()?)),
+                        "refresh_token" => refresh = Some(Secret::new(map.next_value()?)),
+                        "scope" => scope = Some(map.next_value()?),
+                        "lifetime_ms" => lifetime = Some(Duration::from_millis(map.next_value()?)),
+                        "received_at_ms" => received = Some(Duration::from_millis(map.next_value()?)),
+                        _ => drop(map.next_value::<IgnoredAny>()?),
+                    }
+                }
+                let access = access.ok_or_else(|| A::Error::missing_field("access_token"))?;
+                let refresh = refresh.filter(|refresh: &Secret| !refresh.secret().is_empty());
+                Ok(Members(Stored { access, refresh, scope, lifetime, received }))
+            }
+        }
+
+        deserializer.deserialize_map(Object)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ErrorKind;
+
+    fn stored() -> Stored {
+        Stored {
+            access: Secret::new("secret-access".to_owned()),
+            refresh: Some(Secret::new("secret \"refresh\" \\ \n \u{1} ü".to_owned())),
+            scope: Some("mail calendar".to_owned()),
+            lifetime: Some(Duration::from_millis(3_600_500)),
+            received: Some(Duration::from_millis(1_767_225_600_123)),
+        }
+    }
+
+    #[test]
+    fn the_text_is_json_of_version_1_and_comes_back_as_it_was() {
+        let text = stored().to_text();
+        assert_eq!(text.capacity(), 256 + 6 * (13 + stored().key().len() + 13), "it never grew");
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(
+            value,
+            serde_json::json!({
+                "version": 1, "access_token": "secret-access", "refresh_token": stored().key(),
+                "scope": "mail calendar", "lifetime_ms": 3_600_500, "received_at_ms": 1_767_225_600_123_u64,
+            })
+        );
+        let back = Stored::from_text(&text).unwrap();
+        assert!(back.is_same_as(&stored()));
+        assert_eq!(
+            (&back.scope, back.lifetime, back.received),
+            (&stored().scope, stored().lifetime, stored().received)
+        );
+    }
+
+    #[test]
+    fn what_may_be_missing() {
+        let back = Stored::from_text("{\"access_token\":\"a\",\"version\":1}").unwrap();
+        assert_eq!(*back.to_text(), "{\"version\":1,\"access_token\":\"a\"}\n");
+        assert_eq!((back.lifetime, back.received), (None, None));
+        assert!(back.to_token().unwrap().refresh_secret().is_none());
+    }
+
+    #[test]
+    fn members_that_are_not_known_are_passed_over() {
+        let text = "{\"note\":[{\"a\":1}],\"version\":1,\"access_token\":\"a\",\"dpop_key\":null}";
+        assert!(Stored::from_text(text).is_ok());
+    }
+
+    #[test]
+    fn a_later_version_is_told_apart_whatever_it_holds() {
+        for text in ["{\"access_token\":7,\"version\":2}", "{\"version\":99}", "{\"version\":2,\"version\":3}"] {
+            assert!(matches!(read(text.as_bytes()), Err(Unreadable::Later(2 | 3 | 99))), "{text}");
+        }
+        let error = Stored::from_text("{\"version\":2}").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Store);
+        assert!(error.to_string().contains("version 2"), "{error}");
+    }
+
+    #[test]
+    fn every_torn_text_is_an_error_that_quotes_nothing() {
+        let whole = stored().to_text();
+        let whole = whole.trim_end();
+        for end in (0..whole.len()).filter(|end| whole.is_char_boundary(*end)) {
+            let error = Stored::from_text(&whole[..end]).unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("secret"), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn foreign_texts_are_errors() {
+        for text in [
+            "[]",
+            "null",
+            "7",
+            "secret-text",
+            "{}",
+            "{\"version\":0}",
+            "{\"version\":-1}",
+            "{\"version\":\"1\"}",
+            "{\"version\":1.0,\"access_token\":\"a\"}",
+            "{\"version\":1}",
+            "{\"version\":1,\"access_token\":\"\"}",
+            "{\"version\":1,\"access_token\":\"a b\"}",
+            "{\"version\":1,\"access_token\":\"a\\r\\nX: 1\"}",
+            "{\"version\":1,\"access_token\":\"a\",\"refresh_token\":7}",
+            "{\"version\":1,\"access_token\":\"a\",\"lifetime_ms\":-1}",
+            "{\"version\":1,\"access_token\":\"a\"} trailing",
+            "\0\0\0\0",
+        ] {
+            assert!(matches!(read(text.as_bytes()), Err(Unreadable::Foreign(_))), "{text}");
+        }
+        assert!(matches!(read(b"{\"version\":1,\"access_token\":\"\xff\"}"), Err(Unreadable::Foreign(_))));
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let debug = format!("{:?}", stored());
+        assert!(!debug.contains("secret"), "{debug}");
+    }
+}

@@ -1,0 +1,119 @@
+//! A test in several processes: it starts its own binary again, as a worker.
+#![allow(dead_code, reason = "each test binary uses its share of it")]
+
+use std::io::{BufRead as _, BufReader, Lines, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+use std::{env, fs, thread};
+
+const ARGUMENTS: &str = "UREQ_AUTH_WORKER";
+/// What a worker says begins with this: the test harness writes to the same pipe.
+const MARK: &str = "worker: ";
+
+/// A worker. It ends when its input ends, so none is left behind when the test dies.
+pub(crate) struct Worker {
+    child: Child,
+    input: Option<ChildStdin>,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Worker {
+    /// Runs the test function `worker` of this binary in another process.
+    pub(crate) fn start(arguments: &[&str]) -> Worker {
+        let mut child = Command::new(env::current_exe().unwrap())
+            .args(["--exact", "worker", "--nocapture", "--quiet"])
+            .env(ARGUMENTS, arguments.join("\n"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (input, output) = (child.stdin.take(), child.stdout.take().unwrap());
+        Worker { child, input, lines: BufReader::new(output).lines() }
+    }
+
+    /// The next thing it says; `None` when it has ended.
+    pub(crate) fn says(&mut self) -> Option<String> {
+        // The harness may have left a line of its own without an end.
+        self.lines.by_ref().map_while(Result::ok).find_map(|line| Some(line.split_once(MARK)?.1.to_owned()))
+    }
+
+    /// Tells it to stop, and says whether all went well.
+    pub(crate) fn stop(&mut self) {
+        self.input = None;
+    }
+
+    pub(crate) fn end(mut self) -> bool {
+        self.stop();
+        while self.lines.next().is_some() {}
+        self.child.wait().unwrap().success()
+    }
+
+    /// kill -9. Returns the time before and after, since 1970 in nanoseconds.
+    pub(crate) fn kill(&mut self) -> (u128, u128) {
+        let before = nanos();
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        (before, nanos())
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            drop(self.child.kill());
+            drop(self.child.wait());
+        }
+    }
+}
+
+/// What this process was started with, if it is a worker.
+pub(crate) fn arguments() -> Option<Vec<String>> {
+    Some(env::var(ARGUMENTS).ok()?.lines().map(str::to_owned).collect())
+}
+
+pub(crate) fn say(what: &str) {
+    let mut out = std::io::stdout().lock();
+    // In one piece: should the process be killed meanwhile, all of it or nothing is there.
+    out.write_all(format!("{MARK}{what}\n").as_bytes()).unwrap();
+    out.flush().unwrap();
+}
+
+/// Becomes true when the input ends.
+pub(crate) fn told_to_stop() -> Arc<AtomicBool> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&stop);
+    thread::spawn(move || {
+        let _ended = std::io::stdin().read_to_end(&mut Vec::new());
+        told.store(true, Ordering::SeqCst);
+    });
+    stop
+}
+
+pub(crate) fn nanos() -> u128 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos()
+}
+
+/// A directory that is removed in the end.
+pub(crate) struct Place(PathBuf);
+
+impl Place {
+    pub(crate) fn new(name: &str) -> Place {
+        let base = env::var_os("UREQ_AUTH_TEST_DIR").map_or_else(env::temp_dir, PathBuf::from);
+        let path = base.join(format!("ureq-auth-{name}-{}", std::process::id()));
+        fs::create_dir(&path).unwrap();
+        Place(path)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        drop(fs::remove_dir_all(&self.0));
+    }
+}
