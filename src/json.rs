@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use zeroize::Zeroizing;
 
 /// A member's value, as far as anybody here needs it: what cannot be used must not make the rest unreadable.
@@ -20,19 +20,19 @@ pub(crate) enum Value {
     #[cfg_attr(not(feature = "ureq"), allow(dead_code, reason = "only a token answer has one that matters"))]
     List(Vec<Zeroizing<String>>),
     Null,
+    Object,
     #[default]
     Other,
 }
 
-/// Hands each member of the object `text` to `take`, which may refuse it by `None`.
-///
-/// # Errors
-///
-/// serde_json's, of which only the place may be shown: the rest may quote what stands there.
-pub(crate) fn read_object(text: &[u8], take: &mut dyn FnMut(&str, Value) -> Option<()>) -> serde_json::Result<()> {
+/// Hands each member of the object `text` to `take`, which may refuse it by `None`. `None` too if `text` is no object.
+pub(crate) fn read_object(text: &[u8], take: &mut dyn FnMut(&str, Value) -> Option<()>) -> Option<()> {
+    let mut refused = false;
+    let mut take = |name: &str, value| refused |= take(name, value).is_none();
     let mut json = serde_json::Deserializer::from_slice(text);
-    json.deserialize_map(Members(take))?;
-    json.end()
+    let value = Any { take: Some(&mut take) }.deserialize(&mut json).ok()?;
+    json.end().ok()?;
+    (matches!(value, Value::Object) && !refused).then_some(())
 }
 
 /// The members of these names, in this order; what is missing is [`Value::Other`]. `None` if the text is no JSON object.
@@ -46,80 +46,78 @@ pub(crate) fn read_members<const N: usize>(text: &[u8], names: [&str; N]) -> Opt
         }
         Some(())
     };
-    read_object(text, &mut take).ok()?;
+    read_object(text, &mut take)?;
     Some(values)
 }
 
-struct Members<'t>(&'t mut dyn FnMut(&str, Value) -> Option<()>);
+/// Reads a value of any type: one visitor for all, which has no error of its own. In a small binary, the words of serde's
+/// errors weigh as much as all the rest here.
+struct Any<'t> {
+    /// Who gets the members of an object; those of one within another are skipped.
+    take: Option<&'t mut Take<'t>>,
+}
 
-impl<'de> Visitor<'de> for Members<'_> {
-    type Value = ();
+type Take<'t> = dyn FnMut(&str, Value) + 't;
 
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON object")
-    }
+impl<'de> DeserializeSeed<'de> for Any<'_> {
+    type Value = Value;
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(name) = map.next_key::<String>()? {
-            let value = map.next_value()?;
-            (self.0)(&name, value).ok_or_else(|| A::Error::custom("refused"))?;
-        }
-        Ok(())
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
     }
 }
 
-impl<'de> Deserialize<'de> for Value {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Any;
+impl<'de> Visitor<'de> for Any<'_> {
+    type Value = Value;
 
-        impl<'de> Visitor<'de> for Any {
-            type Value = Value;
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any value")
+    }
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("any value")
-            }
+    fn visit_str<E>(self, text: &str) -> Result<Value, E> {
+        Ok(Value::Text(Zeroizing::new(text.to_owned())))
+    }
 
-            fn visit_str<E>(self, text: &str) -> Result<Value, E> {
-                Ok(Value::Text(Zeroizing::new(text.to_owned())))
-            }
+    fn visit_u64<E>(self, number: u64) -> Result<Value, E> {
+        Ok(Value::Number(number as f64))
+    }
 
-            fn visit_u64<E>(self, number: u64) -> Result<Value, E> {
-                Ok(Value::Number(number as f64))
-            }
+    fn visit_i64<E>(self, number: i64) -> Result<Value, E> {
+        Ok(Value::Number(number as f64))
+    }
 
-            fn visit_i64<E>(self, number: i64) -> Result<Value, E> {
-                Ok(Value::Number(number as f64))
-            }
+    fn visit_f64<E>(self, number: f64) -> Result<Value, E> {
+        Ok(Value::Number(number))
+    }
 
-            fn visit_f64<E>(self, number: f64) -> Result<Value, E> {
-                Ok(Value::Number(number))
-            }
+    fn visit_bool<E>(self, _: bool) -> Result<Value, E> {
+        Ok(Value::Other)
+    }
 
-            fn visit_bool<E>(self, _: bool) -> Result<Value, E> {
-                Ok(Value::Other)
-            }
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
 
-            fn visit_unit<E>(self) -> Result<Value, E> {
-                Ok(Value::Null)
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
-                let mut texts = Vec::new();
-                while let Some(value) = list.next_element()? {
-                    if let Value::Text(text) = value {
-                        texts.push(text);
-                    }
-                }
-                Ok(Value::List(texts))
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
-                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-                Ok(Value::Other)
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
+        let mut texts = Vec::new();
+        while let Some(value) = list.next_element_seed(Any { take: None })? {
+            if let Value::Text(text) = value {
+                texts.push(text);
             }
         }
+        Ok(Value::List(texts))
+    }
 
-        deserializer.deserialize_any(Any)
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        match self.take {
+            Some(take) => {
+                while let Some(name) = map.next_key::<String>()? {
+                    take(&name, map.next_value_seed(Any { take: None })?);
+                }
+            }
+            None => while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {},
+        }
+        Ok(Value::Object)
     }
 }
 
@@ -133,7 +131,7 @@ mod tests {
             names.push(name.to_owned());
             (name != "no").then_some(())
         };
-        read_object(text.as_bytes(), &mut take).ok()?;
+        read_object(text.as_bytes(), &mut take)?;
         Some(names)
     }
 

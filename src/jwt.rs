@@ -66,13 +66,10 @@ impl Times {
             .decode(claims)
             .map_err(|_| Error::invalid("the JWT's second part is not base64url (RFC 7515 section 2)"))?;
         let mut times = Times::default();
-        json::read_object(&claims, &mut |name, value| times.take(name, value)).map_err(|error| {
-            // Where, not what: the claims are the user's own.
-            let (line, column) = (error.line(), error.column());
-            Error::invalid(format!(
-                "the JWT's claims are not a JSON object with exp, iat and nbf as numbers of seconds since 1970 \
-                 (line {line}, column {column})"
-            ))
+        json::read_object(&claims, &mut |name, value| times.take(name, value)).ok_or_else(|| {
+            Error::invalid(
+                "the JWT's claims are not a JSON object with exp, iat and nbf as numbers of seconds since 1970",
+            )
         })?;
         Ok(times)
     }

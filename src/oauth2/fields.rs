@@ -9,7 +9,6 @@ use crate::json::{self, Value};
 /// What an answer may hold. A member of another type than it should have is as good as not there.
 ///
 /// Of members that come twice the last one counts.
-#[derive(Default)]
 pub(crate) struct Fields {
     pub(crate) access_token: Option<Zeroizing<String>>,
     pub(crate) token_type: Option<String>,
@@ -23,22 +22,20 @@ pub(crate) struct Fields {
 impl Fields {
     /// The members of `text`; `None` if that is no JSON object.
     pub(crate) fn read(text: &[u8]) -> Option<Self> {
-        let mut fields = Fields::default();
-        json::read_object(text, &mut |name, value| {
-            match name {
-                "access_token" => fields.access_token = value.secret(),
-                "token_type" => fields.token_type = value.text(),
-                "refresh_token" => fields.refresh_token = value.secret(),
-                "expires_in" => fields.expires_in = value.lifetime(),
-                "scope" => fields.scope = value.scope(),
-                "error" => fields.error = value.text(),
-                "error_description" => fields.error_description = value.text(),
-                _ => {}
-            }
-            Some(())
+        let [access_token, token_type, refresh_token, expires_in, scope, error, error_description] =
+            json::read_members(
+                text,
+                ["access_token", "token_type", "refresh_token", "expires_in", "scope", "error", "error_description"],
+            )?;
+        Some(Fields {
+            access_token: access_token.secret(),
+            token_type: token_type.text(),
+            refresh_token: refresh_token.secret(),
+            expires_in: expires_in.lifetime(),
+            scope: scope.scope(),
+            error: error.text(),
+            error_description: error_description.text(),
         })
-        .ok()?;
-        Some(fields)
     }
 }
 
