@@ -21,7 +21,7 @@
 //! |---|---|
 //! | `Client` | a `ureq::Agent` whose every call carries the token; its calls return ureq's own request builders |
 //! | [`Session`] | one token shared by all threads, and when and how it is refreshed; works without any HTTP client |
-//! | `oauth2` | token sources for OAuth 2.0: `RefreshToken`, `ClientCredentials` |
+//! | `oauth2` | token sources for OAuth 2.0: `RefreshToken`, `ClientCredentials`; a login without a browser: `DeviceCode`; discovery: `Issuer`; logout: `Revocation` |
 //! | [`TokenSource`] | where a new token comes from; any closure will do |
 //! | [`Policy`] | when to refresh, how often to try, how long to wait |
 //! | [`Error`], [`ErrorKind`] | what went wrong, and what to do now |
@@ -45,7 +45,8 @@
 //!
 //! # What it does not do
 //!
-//! - It does not log a user in by a browser, and does not verify tokens: that is the API's part.
+//! - It does not log a user in by a browser on this machine (with one on another it does: `oauth2::DeviceCode`), and does
+//!   not verify tokens: that is the API's part.
 //! - It has no async API. A source that itself needs a runtime can block on it.
 //! - It keeps no token on disk.
 //!
