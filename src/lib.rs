@@ -48,7 +48,7 @@
 //! - It does not log a user in by a browser on this machine (with one on another it does: `oauth2::DeviceCode`), and does
 //!   not verify tokens: that is the API's part.
 //! - It has no async API. A source that itself needs a runtime can block on it.
-//! - It keeps no token on disk.
+//! - It is no keychain: `FileStore` relies on the rights of a file; for another place there is the trait [`TokenStore`].
 //!
 //! # Logging
 //!
@@ -58,8 +58,8 @@
 //!
 //! # Features
 //!
-//! A feature adds API and changes nothing that is there. Default are `rustls`, `gzip` and `json`. Every one but the
-//! last line is ureq's own under its own name, and switches `ureq` on.
+//! A feature adds API and changes nothing that is there. Default are `rustls`, `gzip` and `json`. Every one but the last
+//! two lines is ureq's own under its own name, and switches `ureq` on.
 //!
 //! | feature | what it adds |
 //! |---|---|
@@ -68,6 +68,7 @@
 //! | `json` (default) | `send_json`, `read_json` |
 //! | `multipart`, `cookies`, `socks-proxy` | as in ureq |
 //! | `ureq` | the client and `oauth2`, without any of the above |
+//! | `file-store` | `FileStore`: the token in a file, shared by processes |
 //!
 //! With `default-features = false` and no feature at all there is a session on a source of your own, and no HTTP.
 //!
