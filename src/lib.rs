@@ -23,6 +23,7 @@
 //! | [`Session`] | one token shared by all threads, and when and how it is refreshed; works without any HTTP client |
 //! | `oauth2` | token sources for OAuth 2.0: `RefreshToken`, `ClientCredentials`; a login without a browser: `DeviceCode`; discovery: `Issuer`; logout: `Revocation` |
 //! | [`TokenSource`] | where a new token comes from; any closure will do |
+//! | [`TokenStore`] | where the token outlives the process: [`MemoryStore`], `FileStore` |
 //! | [`Policy`] | when to refresh, how often to try, how long to wait |
 //! | [`Error`], [`ErrorKind`] | what went wrong, and what to do now |
 //! | [`Event`], [`Stats`] | what happens inside, for an observer, and counted |
