@@ -14,6 +14,7 @@
 //! The rules, which the rest of this file is written to and the tests are named after:
 //!
 //! 1. State changes only under the mutex. No I/O, no user code, no foreign destructor, no log call runs under it.
+//!    (A waiter's look at its clock does: the clock's contract says so.)
 //! 2. Refreshing has one leader, and the leader's `Drop` leaves Refreshing on every way out, unwinding included.
 //! 3. `generation` grows only when a new value is published. "Was it refreshed already?" compares generations.
 //! 4. Every change out of Refreshing wakes all waiters.

@@ -10,7 +10,9 @@ use crate::{Error, ErrorKind, Result, Token};
 /// Where a new token comes from.
 ///
 /// Any closure `Fn(Option<&Token>) -> Result<Token, SourceError>` is one; the grants in `oauth2` are others. It is called
-/// by one thread at a time, with no lock held, and may block, fail and panic as it likes: the session sorts it out.
+/// by one thread at a time, with no lock held, and may block, fail and panic as it likes: the session sorts it out. Only a
+/// call that [`Session::set`](crate::Session::set) or [`end`](crate::Session::end) has overtaken may still be on its way
+/// when the next one comes, with other credentials.
 ///
 /// It must not call the API through the session that it serves; the session answers that with
 /// [`ErrorKind::Reentrant`] instead of a deadlock.

@@ -3,6 +3,7 @@
 use std::error::Error as StdError;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use ureq_auth::{Error, ErrorKind, Event, Policy, Session, SourceError, Token};
 
@@ -52,6 +53,25 @@ fn rule_5_a_waiter_that_times_out_while_its_token_still_serves_gets_that() {
     let secrets: Vec<_> = crowd.gather().into_iter().map(|token| token.unwrap().secret().to_owned()).collect();
     assert!(secrets.iter().all(|secret| secret == "t1" || secret == "t2"), "{secrets:?}");
     assert_eq!((waiters, secrets.len()), (MANY - 1, MANY), "nobody got an error");
+}
+
+#[test]
+fn rule_5_a_deadline_beyond_all_time_is_one_that_never_comes() {
+    let (gate, watch) = (Gate::default(), Watch::default());
+    let (noted, passing) = (watch.clone(), gate.clone());
+    // On the machine's own clock: it is the one that turns a deadline into a real wait.
+    let session = Session::builder(move |_: Option<&Token>| {
+        passing.pass();
+        Ok::<_, SourceError>(token("t", 300))
+    })
+    .policy(Policy::new().with_wait_timeout(Duration::MAX))
+    .observer(move |event| noted.note(event))
+    .build()
+    .unwrap();
+    let crowd = crowd(MANY, move |_| session.token());
+    watch.await_waiters(MANY - 1);
+    gate.open();
+    assert!(crowd.gather().into_iter().all(|token| token.unwrap().secret() == "t"));
 }
 
 /// A session with a waiter that has joined its flight, and stands at `late` instead of waiting.

@@ -101,6 +101,24 @@ fn a_refusal_of_any_older_generation_is_answered_with_the_newest_token_and_no_re
 }
 
 #[test]
+fn refusals_of_an_old_generation_that_arrive_while_a_newer_one_is_replaced_wait_for_that() {
+    let gate = Gate::default();
+    let scene = Scene::with_token(vec![gives("t2", 300), held(&gate, gives("t3", 300))]);
+    let first = scene.session.token().unwrap();
+    let second = scene.session.rejected(&first).unwrap();
+    let session = scene.session.clone();
+    let leader = crate::support::aside(move || session.rejected(&second));
+    gate.await_entered();
+    let session = scene.session.clone();
+    let late = crowd(MANY, move |_| session.rejected(&first));
+    scene.watch.await_waiters(MANY);
+    gate.open();
+    assert!(late.gather().into_iter().all(|token| token.unwrap().secret() == "t3"), "t2 is known to be bad");
+    assert_eq!(leader.result().unwrap().secret(), "t3");
+    assert_eq!((scene.calls(), scene.session.stats().late_refusals), (2, MANY as u64));
+}
+
+#[test]
 fn in_the_stale_window_one_caller_refreshes_and_nobody_waits() {
     let gate = Gate::default();
     let scene = Scene::with_token(vec![held(&gate, gives("t2", 300))]);

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use ureq_auth::{ErrorKind, Event, ManualClock, Reason, Session, SourceError, Token};
 
-use crate::support::{Gate, MANY, Scene, WALL, crowd, fails, gives, held, jwt, rejected, secs, step, token, unknown};
+use crate::support::{
+    Gate, MANY, Scene, WALL, crowd, fails, gives, held, jwt, panics, rejected, secs, step, token, unknown,
+};
 
 #[test]
 fn trap_leader_times_out_after_send() {
@@ -194,4 +196,61 @@ fn trap_64_waiters_and_a_refresh_error() {
     assert!(errors.iter().all(|error| error.kind() == ErrorKind::Unavailable), "{errors:?}");
     assert!(errors.iter().all(|error| error.to_string() == errors[0].to_string()), "one failure, one error");
     assert_eq!((scene.calls(), scene.session.stats().joined_waits), (1, MANY as u64), "64 waiters, one attempt");
+}
+
+#[test]
+fn trap_suspend_for_three_hours_in_the_middle_of_a_flight() {
+    let gate = Gate::default();
+    let scene = Scene::expired(vec![held(&gate, gives("t2", 300))]);
+    let crowd = scene.crowd_in_flight(&gate);
+    scene.clock.advance(secs(3 * 3600));
+    gate.open();
+    // The waiters' time is over, or the token was faster; nobody hangs, and what came is used, old as it is.
+    for result in crowd.gather() {
+        match result {
+            Ok(token) => assert_eq!(token.secret(), "t2"),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::Timeout),
+        }
+    }
+    assert_eq!(scene.session.token().unwrap().secret(), "t2", "no loop, though its life was over when it came");
+}
+
+#[test]
+fn trap_queue_that_is_not_drained() {
+    // However a flight ends: the next one works, and nobody of the last one is left behind.
+    for way in [unknown(), panics(), gives("t2", 300)] {
+        let (gate, next) = (Gate::default(), Gate::default());
+        let scene = Scene::expired(vec![held(&gate, way), held(&next, gives("t3", 300))]);
+        let first = scene.crowd_in_flight(&gate);
+        next.open();
+        gate.open();
+        assert_eq!(first.gather_caught().len(), MANY);
+        // After a panic, an heir has led the second flight already.
+        if scene.calls() == 1 {
+            scene.clock.advance(secs(300));
+        }
+        let session = scene.session.clone();
+        assert!(
+            crowd(MANY, move |_| session.token()).gather().into_iter().all(|token| token.unwrap().secret() == "t3")
+        );
+        assert_eq!(scene.calls(), 2);
+    }
+}
+
+#[test]
+fn trap_rotated_refresh_token_forgotten() {
+    // An answer without a refresh token leaves the old one in force, one with a new one replaces it.
+    let used = |name: &'static str, next: Token| {
+        step(move |fetch| {
+            assert_eq!(fetch.previous.and_then(Token::refresh_secret), Some(name));
+            Ok(next)
+        })
+    };
+    let rotated = token("t2", 300).with_refresh_token("r2");
+    let steps = vec![used("r1", rotated), used("r2", token("t3", 300)), used("r2", token("t4", 300))];
+    let scene = Scene::with(steps, |builder| builder.token(token("t1", 300).with_refresh_token("r1")));
+    for name in ["t2", "t3", "t4"] {
+        scene.clock.advance(secs(300));
+        assert_eq!(scene.session.token().unwrap().secret(), name);
+    }
 }
