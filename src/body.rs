@@ -9,6 +9,7 @@ use ureq::http::header::{CONTENT_LENGTH, EXPECT, HeaderValue, TRANSFER_ENCODING}
 use ureq::http::request::Parts;
 use ureq::http::{Method, Response};
 use ureq::{Body, SendBody};
+use zeroize::Zeroizing;
 
 /// How long an answer that is not needed may be, to be read so that its connection can be used again.
 const DRAIN_LIMIT: u64 = 16 * 1024;
@@ -40,7 +41,7 @@ pub(crate) fn take_over<'a>(
         Plan::Leave => return Ok((Payload::Untouched, Some(body))),
         Plan::Record | Plan::ReadAhead => {}
     }
-    let mut tape = Tape { tape: Vec::new(), at: 0, reader: Some(body.into_reader()), limit, lost: false };
+    let mut tape = Tape { tape: Zeroizing::default(), at: 0, reader: Some(body.into_reader()), limit, lost: false };
     if matches!(plan, Plan::ReadAhead) {
         tape.read_ahead()?;
         if tape.is_empty() && !expects_body(&parts.method) {
@@ -84,7 +85,7 @@ fn plan(parts: &Parts, limit: usize) -> Plan {
     if headers.contains_key(TRANSFER_ENCODING) {
         return Plan::Record;
     }
-    match headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.trim().parse::<u64>().ok()) {
+    match headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.trim_ascii().parse::<u64>().ok()) {
         Some(length) if length > limit as u64 => Plan::Leave,
         // ureq stops reading there. To look for the reader's end would wait for what a live one may never send.
         Some(_) => Plan::Record,
@@ -96,9 +97,16 @@ fn expects_body(method: &Method) -> bool {
     matches!(*method, Method::POST | Method::PUT | Method::PATCH)
 }
 
+/// A body that is all here, as a tape: one type of reader for all that is sent from memory.
+pub(crate) fn whole(text: &str) -> Tape<impl Read + use<>> {
+    let tape = Zeroizing::new(text.as_bytes().to_vec());
+    Tape { limit: tape.len(), tape, at: 0, reader: Some(SendBody::none().into_reader()), lost: false }
+}
+
 /// A reader that remembers what it has read, up to a limit, and can begin again.
 pub(crate) struct Tape<R> {
-    tape: Vec<u8>,
+    /// Wiped at the end: a body may be a form with a password.
+    tape: Zeroizing<Vec<u8>>,
     at: usize,
     /// What is not read yet; none when all is on the tape.
     reader: Option<R>,
@@ -112,6 +120,11 @@ impl<R: Read> Tape<R> {
     pub(crate) fn rewind(&mut self) -> SendBody<'_> {
         self.at = 0;
         SendBody::from_reader(self)
+    }
+
+    /// Has anybody taken a byte since it began?
+    pub(crate) fn was_begun(&self) -> bool {
+        self.at > 0
     }
 
     /// Reads to the end, or past the limit.
@@ -162,7 +175,7 @@ impl<R: Read> Read for Tape<R> {
             _ => {
                 if self.lost {
                     // Sent, and of no use any more.
-                    self.tape = Vec::new();
+                    self.tape = Zeroizing::default();
                     self.at = 0;
                 }
                 self.read_on(buffer)

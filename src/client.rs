@@ -58,7 +58,7 @@ pub struct Client(Arc<Inner>);
 struct Inner {
     agent: Agent,
     session: Session,
-    origins: Vec<Origin>,
+    origins: Arc<[Origin]>,
 }
 
 impl AsRef<Agent> for Inner {
@@ -216,7 +216,7 @@ impl ClientBuilder {
             origin.check_private(plain_http)?;
             allowed.push(origin);
         }
-        let origins = allowed;
+        let origins: Arc<[Origin]> = allowed.into();
 
         let inner = Arc::new_cyclic(|inner: &Weak<Inner>| {
             let agent: Weak<dyn AsRef<Agent> + Send + Sync> = inner.clone();

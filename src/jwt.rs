@@ -83,7 +83,11 @@ impl Times {
         };
         *time = match value {
             // Seconds since 1970, possibly with a fraction (RFC 7519 §2).
-            Value::Number(seconds) => Some(Duration::try_from_secs_f64(seconds).ok()?),
+            Value::Number(seconds) if (0.0..u64::MAX as f64).contains(&seconds) => {
+                let whole = seconds as u64;
+                let nanoseconds = (seconds - whole as f64) * 1e9;
+                Some(Duration::from_secs(whole).saturating_add(Duration::from_nanos(nanoseconds as u64)))
+            }
             // As good as not there.
             Value::Null => None,
             _ => return None,

@@ -63,7 +63,7 @@ impl Middleware for LastStep {
 
 pub(crate) struct Bearer {
     pub(crate) session: Session,
-    pub(crate) origins: Vec<Origin>,
+    pub(crate) origins: Arc<[Origin]>,
     pub(crate) replay_limit: usize,
     pub(crate) max_redirects: u32,
     /// Weak, for the agent owns this middleware. Where it is gone, answers come back as they are.

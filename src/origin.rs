@@ -198,8 +198,8 @@ fn parts(uri: &Uri) -> Option<(Scheme, &str, u16)> {
 /// default in its place would be another origin.
 fn port_text(authority: &Authority) -> Option<&str> {
     let text = authority.as_str();
-    let host_and_port = text.rsplit_once('@').map_or(text, |(_, rest)| rest);
-    host_and_port.strip_prefix(authority.host())?.strip_prefix(':')
+    let host_and_port = text.bytes().rposition(|byte| byte == b'@').map_or(0, |at| at + 1);
+    text.get(host_and_port..)?.strip_prefix(authority.host())?.strip_prefix(':')
 }
 
 #[cfg(test)]

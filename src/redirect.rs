@@ -66,7 +66,7 @@ fn resolve(base: &Uri, reference: &HeaderValue) -> Option<Uri> {
     } else if path.starts_with('/') {
         (without_dots(path), query)
     } else {
-        let folder = base.path().rsplit_once('/').map_or("", |(folder, _)| folder);
+        let folder = folder(base.path());
         (without_dots(&format!("{folder}/{path}")), query)
     };
     let query = query.map(|query| format!("?{query}")).unwrap_or_default();
@@ -85,23 +85,27 @@ fn has_scheme(reference: &str) -> bool {
 
 /// `remove_dot_segments` of RFC 3986 §5.2.4, for a path that begins with a slash.
 fn without_dots(path: &str) -> String {
-    let mut kept: Vec<&str> = Vec::new();
-    let mut segments = path.split('/').skip(1).peekable();
-    while let Some(segment) = segments.next() {
-        let last = segments.peek().is_none();
+    let mut kept = String::new();
+    for segment in path.strip_prefix('/').unwrap_or(path).split('/') {
         match segment {
-            "." | ".." => {
-                if segment == ".." {
-                    kept.pop();
-                }
-                if last {
-                    kept.push("");
-                }
+            "." => {}
+            ".." => kept.truncate(folder(&kept).len()),
+            segment => {
+                kept.push('/');
+                kept.push_str(segment);
             }
-            segment => kept.push(segment),
         }
     }
-    format!("/{}", kept.join("/"))
+    if path.ends_with("/.") || path.ends_with("/..") {
+        kept.push('/');
+    }
+    kept
+}
+
+/// What comes before the last slash.
+fn folder(path: &str) -> &str {
+    let end = path.bytes().rposition(|byte| byte == b'/');
+    end.and_then(|end| path.get(..end)).unwrap_or_default()
 }
 
 #[cfg(test)]

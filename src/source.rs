@@ -58,7 +58,9 @@ where
 ///
 /// `?` on a `ureq::Error` inside a source does the right thing: a refused connection is
 /// [`unavailable`](SourceError::unavailable), a lost answer [`unknown`](SourceError::unknown).
-pub struct SourceError {
+pub struct SourceError(Box<Inner>);
+
+struct Inner {
     outcome: Outcome,
     message: String,
     code: Option<String>,
@@ -120,14 +122,14 @@ impl SourceError {
     /// Adds the server's `error` code (RFC 6749 §5.2).
     #[must_use]
     pub fn with_code(mut self, code: impl Into<String>) -> Self {
-        self.code = Some(code.into());
+        self.0.code = Some(code.into());
         self
     }
 
     /// Adds the pause that the server asked for (`Retry-After`, RFC 9110 §10.2.3).
     #[must_use]
     pub fn with_retry_after(mut self, pause: Duration) -> Self {
-        self.retry_after = Some(pause);
+        self.0.retry_after = Some(pause);
         self
     }
 
@@ -135,15 +137,15 @@ impl SourceError {
     /// contain a secret.
     #[must_use]
     pub fn with_cause(mut self, cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        self.cause = Some(cause.into());
+        self.0.cause = Some(cause.into());
         self
     }
 
     /// Where a repeat can do no harm, what is not known is merely not there yet.
     #[cfg(feature = "ureq")]
     pub(crate) fn repeatable(mut self) -> Self {
-        if self.outcome == Outcome::Unknown {
-            self.outcome = Outcome::Unavailable;
+        if self.0.outcome == Outcome::Unknown {
+            self.0.outcome = Outcome::Unavailable;
         }
         self
     }
@@ -151,14 +153,15 @@ impl SourceError {
     /// Where no user is concerned, *no* means the client: a new login would not help.
     #[cfg(feature = "ureq")]
     pub(crate) fn not_of_the_user(mut self) -> Self {
-        if self.outcome == Outcome::Rejected {
-            self.outcome = Outcome::Misconfigured;
+        if self.0.outcome == Outcome::Rejected {
+            self.0.outcome = Outcome::Misconfigured;
         }
         self
     }
 
-    fn new(outcome: Outcome, message: impl Into<String>) -> Self {
-        SourceError { outcome, message: message.into(), code: None, retry_after: None, cause: None }
+    pub(crate) fn new(outcome: Outcome, message: impl Into<String>) -> Self {
+        let message = message.into();
+        SourceError(Box::new(Inner { outcome, message, code: None, retry_after: None, cause: None }))
     }
 
     pub(crate) fn reentrant() -> Self {
@@ -179,21 +182,22 @@ impl SourceError {
     }
 
     pub(crate) fn outcome(&self) -> Outcome {
-        self.outcome
+        self.0.outcome
     }
 
     pub(crate) fn retry_after(&self) -> Option<Duration> {
-        self.retry_after
+        self.0.retry_after
     }
 
     #[cfg(feature = "ureq")]
     pub(crate) fn code(&self) -> Option<&str> {
-        self.code.as_deref()
+        self.0.code.as_deref()
     }
 
     /// The error that callers see. `next_attempt` is how long the session will not try again.
     pub(crate) fn into_error(self, next_attempt: Option<Duration>) -> Error {
-        let (kind, advice) = match self.outcome {
+        let Inner { outcome, message, code, cause, .. } = *self.0;
+        let (kind, advice) = match outcome {
             Outcome::NotLoggedIn => (ErrorKind::NotLoggedIn, "log in, then set the session's token"),
             Outcome::Rejected => (ErrorKind::Rejected, "the session has ended: log in again"),
             Outcome::Misconfigured => {
@@ -214,32 +218,32 @@ impl SourceError {
             Outcome::Store => (ErrorKind::Store, "the refresh token was not sent and is not, before that is cured"),
             Outcome::LoggedOut => (ErrorKind::LoggedOut, "log in again"),
         };
-        let message = format!("{} ({advice})", self.message);
-        Error::refresh(kind, message, self.code, next_attempt, self.cause)
+        let message = format!("{message} ({advice})");
+        Error::refresh(kind, message, code, next_attempt, cause)
     }
 }
 
 impl fmt::Display for SourceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+        f.write_str(&self.0.message)
     }
 }
 
 impl fmt::Debug for SourceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SourceError")
-            .field("outcome", &self.outcome)
-            .field("message", &self.message)
-            .field("code", &self.code)
-            .field("retry_after", &self.retry_after.map(Seconds))
-            .field("cause", &self.cause)
+            .field("outcome", &self.0.outcome)
+            .field("message", &self.0.message)
+            .field("code", &self.0.code)
+            .field("retry_after", &self.0.retry_after.map(Seconds))
+            .field("cause", &self.0.cause)
             .finish()
     }
 }
 
 impl StdError for SourceError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.cause.as_deref().map(|cause| cause as _)
+        self.0.cause.as_deref().map(|cause| cause as _)
     }
 }
 

@@ -72,7 +72,11 @@ impl Token {
         check_bearer(&access_token)?;
         // A hint about time, nothing more; a token that is no JWT simply gives none.
         let times = Times::read(&access_token).unwrap_or_default();
-        let authorization = Secret::new([SCHEME, &access_token].concat());
+        // Enough from the start: a text that grows leaves a copy of itself behind.
+        let mut authorization = String::with_capacity(SCHEME.len() + access_token.len());
+        authorization.push_str(SCHEME);
+        authorization.push_str(&access_token);
+        let authorization = Secret::new(authorization);
         Ok(Token {
             #[cfg(feature = "ureq")]
             header: authorization.to_header()?,

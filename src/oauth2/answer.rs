@@ -142,12 +142,7 @@ impl Answer<'_> {
     }
 
     fn error(&self, outcome: Outcome, message: String) -> SourceError {
-        let error = match outcome {
-            Outcome::Rejected => SourceError::rejected(message),
-            Outcome::Misconfigured => SourceError::misconfigured(message),
-            Outcome::Unavailable => SourceError::unavailable(message),
-            _ => SourceError::unknown(message),
-        };
+        let error = SourceError::new(outcome, message);
         match self.pause() {
             Some(pause) if outcome == Outcome::Unavailable => error.with_retry_after(pause),
             _ => error,
@@ -192,7 +187,7 @@ impl Answer<'_> {
             }
             clean.push_str(piece);
         }
-        Some(clean.trim()).filter(|clean| !clean.is_empty()).map(str::to_owned)
+        Some(clean.trim_ascii()).filter(|clean| !clean.is_empty()).map(str::to_owned)
     }
 }
 
@@ -201,24 +196,21 @@ const REDACTED: &str = "[redacted]";
 /// What the codes say that need no look at the status. Where they come from: RFC 6749 §5.2, RFC 8628 §3.5, RFC 8707 §2,
 /// OpenID Connect Core §3.1.2.6; the last of each list is one server's own.
 fn of_code(code: &str) -> Option<Outcome> {
-    Some(match code {
-        "invalid_grant"
-        | "access_denied"
-        | "expired_token"
-        | "login_required"
-        | "interaction_required"
-        | "consent_required"
-        | "invalid_token" => Outcome::Rejected,
-        "invalid_client"
-        | "unauthorized_client"
-        | "unsupported_grant_type"
-        | "invalid_scope"
-        | "invalid_request"
-        | "invalid_target"
-        | "incorrect_client_credentials" => Outcome::Misconfigured,
-        "temporarily_unavailable" | "server_error" | "slow_down" | "authorization_pending" => Outcome::Unavailable,
-        _ => return None,
-    })
+    const CODES: [(Outcome, &str); 3] = [
+        (
+            Outcome::Rejected,
+            "invalid_grant access_denied expired_token login_required interaction_required consent_required \
+             invalid_token",
+        ),
+        (
+            Outcome::Misconfigured,
+            "invalid_client unauthorized_client unsupported_grant_type invalid_scope invalid_request invalid_target \
+             incorrect_client_credentials",
+        ),
+        (Outcome::Unavailable, "temporarily_unavailable server_error slow_down authorization_pending"),
+    ];
+    let (outcome, _) = CODES.into_iter().find(|(_, codes)| codes.split(' ').any(|listed| listed == code))?;
+    Some(outcome)
 }
 
 /// What an error status says by itself.

@@ -7,16 +7,17 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use once_cell::sync::OnceCell;
 use ureq::config::ConfigBuilder;
 use ureq::http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, DATE, RETRY_AFTER};
 use ureq::http::{HeaderName, HeaderValue, Method, Request, Response, Uri};
 use ureq::typestate::AgentScope;
-use ureq::{Agent, Body, SendBody};
+use ureq::{Agent, Body};
 use zeroize::Zeroizing;
 
 use super::answer::{Answer, MAX_BODY};
+use crate::body;
 use crate::origin::{self, Origin};
+use crate::sync::Mutex;
 use crate::token::Secret;
 use crate::{Error, Result, SourceError, Token};
 
@@ -44,7 +45,7 @@ pub(crate) struct Endpoint {
     pub(crate) timeout: Duration,
     pub(crate) plain_http: bool,
     pub(crate) configure: Option<Configure>,
-    agent: OnceCell<Agent>,
+    agent: Arc<Mutex<Option<Agent>>>,
 }
 
 /// What a user adds to the configuration of the endpoint's agent.
@@ -85,7 +86,7 @@ impl Endpoint {
             timeout: TIMEOUT,
             plain_http: false,
             configure: None,
-            agent: OnceCell::new(),
+            agent: Arc::new(Mutex::new(None)),
         }
     }
 
@@ -183,12 +184,12 @@ impl Endpoint {
             )));
         }
         let form = self.form(call.fields, call.scope);
-        let agent = self.agent.get_or_init(|| self.build_agent(origin));
+        let agent = self.agent.lock().get_or_insert_with(|| self.build_agent(origin)).clone();
         let usual = agent.config().timeouts().global;
         let timeout = usual.unwrap_or(self.timeout).min(call.time_left).min(MAX_TIMEOUT);
         // Built by hand: ureq's own builder brings a second copy of its types with it.
-        let mut rest = form.as_bytes();
-        let mut request = Request::new(SendBody::from_reader(&mut rest));
+        let mut body = body::whole(&form);
+        let mut request = Request::new(body.rewind());
         *request.method_mut() = Method::POST;
         *request.uri_mut() = uri;
         let headers = request.headers_mut();
@@ -206,7 +207,7 @@ impl Endpoint {
         result.map_err(|error| {
             let error = SourceError::from(error);
             // A server that has not even got the first byte of the form cannot have spent what is in it.
-            if rest.len() < form.len() { error } else { error.repeatable() }
+            if body.was_begun() { error } else { error.repeatable() }
         })
     }
 
@@ -218,7 +219,7 @@ impl Endpoint {
             "the client id is empty: give the one that the authorization server knows this program by"
         } else if self.client_auth.secret().is_some_and(|secret| secret.secret().is_empty()) {
             "the client secret is empty: leave it out for a public client"
-        } else if self.scope.as_ref().is_some_and(|scope| scope.trim().is_empty()) {
+        } else if self.scope.as_ref().is_some_and(|scope| scope.trim_ascii().is_empty()) {
             "the scope is empty: leave it out to have what the server grants by default"
         } else {
             return self.check_params().map(|()| (uri, origin));
