@@ -13,6 +13,7 @@ mod gate;
 mod outside;
 mod refreshes;
 mod runner;
+mod stores;
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -64,6 +65,15 @@ impl Start {
     fn wait(&self) {
         #[cfg(not(model))]
         self.0.wait();
+    }
+}
+
+/// What a call of the source is to the others: their turn. A checker gives it to them at the counters beside it; on real
+/// threads nobody would ever come to wait for so short a call.
+fn work() {
+    #[cfg(not(model))]
+    for _ in 0..5 {
+        thread::yield_now();
     }
 }
 
@@ -197,5 +207,9 @@ scenarios! {
         session_calls_in_order Some(3);
         session_reentrancy Some(4);
         session_observer_looks_in Some(2);
+    }
+    stores {
+        session_store_follows Some(3);
+        session_store_keeps_the_login Some(3);
     }
 }

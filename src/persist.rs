@@ -50,9 +50,9 @@ pub(crate) trait Keep: Send + Sync {
         errand: Errand,
     ) -> Obtained<'a>;
 
-    /// The token of `generation` was put into the flight by hand, or taken out of it. Called under the flight's mutex, so
-    /// no leader can see the one without the other.
-    fn fall_behind(&self, generation: u64, force: bool);
+    /// A token was put into the flight by hand, or taken out of it. A new one is told under the flight's mutex, so no leader
+    /// can see the one without the other.
+    fn fall_behind(&self, force: bool);
 
     /// Has the store follow the flight. Returns what was stored until then, if the store is emptied by that.
     fn follow(&self, shared: &Shared) -> Result<Option<Token>>;
@@ -116,6 +116,8 @@ struct Memory {
     /// What the store held when this session last knew.
     known: Option<Stored>,
     behind: Option<Behind>,
+    /// How many times the store was left behind by hand: whether the last time came while it was being brought up to date.
+    falls: u64,
     /// Who is in the exclusive section: it must not wait for itself.
     inside: Option<ThreadId>,
     ended: Option<Ended>,
@@ -123,8 +125,6 @@ struct Memory {
 
 /// The flight's token is not in the store.
 struct Behind {
-    /// Settled once a token of this generation or a later one is stored.
-    generation: u64,
     /// By `set` or `end`: goes over whatever is stored. Otherwise it only goes over what is known.
     force: bool,
 }
@@ -212,8 +212,10 @@ impl Keep for Keeper {
         Obtained { answer, news, section: Some(section) }
     }
 
-    fn fall_behind(&self, generation: u64, force: bool) {
-        self.memory.lock().behind = Some(Behind { generation, force });
+    fn fall_behind(&self, force: bool) {
+        let mut memory = self.memory.lock();
+        memory.falls += 1;
+        memory.behind = Some(Behind { force });
     }
 
     fn follow(&self, shared: &Shared) -> Result<Option<Token>> {
@@ -270,7 +272,13 @@ impl Section<'_> {
         errand: Errand,
         news: &mut News,
     ) -> Result<Answer, SourceError> {
-        news.saved_late = self.catch_up(shared).map_err(SourceError::of_store)?;
+        let saved_late = self.catch_up(shared).map_err(SourceError::of_store)?;
+        // Looked at again: what the store has just followed may be a logout. It counts as stored now, so that a token written
+        // over it would stay.
+        if !stands() {
+            return Ok(Answer::Superseded);
+        }
+        news.saved_late = saved_late;
         let found = match self.inside.load() {
             Ok(found) => found,
             Err(error) => {
@@ -347,7 +355,7 @@ impl Section<'_> {
             Err(error) => {
                 // What the user has set meanwhile goes first.
                 let mut memory = self.keeper.memory.lock();
-                memory.behind.get_or_insert(Behind { generation: 0, force: false });
+                memory.behind.get_or_insert(Behind { force: false });
                 Err(error)
             }
         }
@@ -355,12 +363,12 @@ impl Section<'_> {
 
     /// Stores the flight's token, or empties the store with it, if the store is behind. Was there something to do?
     fn catch_up(&mut self, shared: &Shared) -> Result<bool> {
-        let (force, known) = {
+        let (force, known, falls) = {
             let memory = self.keeper.memory.lock();
             let Some(behind) = &memory.behind else { return Ok(false) };
-            (behind.force, memory.known.clone())
+            (behind.force, memory.known.clone(), memory.falls)
         };
-        let (current, generation, _) = shared.flight.current();
+        let (current, _, _) = shared.flight.current();
         let stored = current.as_deref().map(|token| shared.to_be_stored(token));
         let is = |a: &Option<Stored>, b: &Option<Stored>| match (a, b) {
             (Some(a), Some(b)) => a.is_same_as(b),
@@ -380,7 +388,10 @@ impl Section<'_> {
         }
         let mut memory = self.keeper.memory.lock();
         let old = if theirs { None } else { std::mem::replace(&mut memory.known, stored) };
-        memory.behind.take_if(|behind| behind.generation <= generation);
+        // Only if nothing came since the look at the flight. Its generation cannot tell: an end has none of its own.
+        if memory.falls == falls {
+            memory.behind = None;
+        }
         drop(memory);
         drop((old, known));
         Ok(!theirs)

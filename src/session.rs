@@ -193,12 +193,12 @@ impl Session {
     /// Of the store alone, [`Store`](ErrorKind::Store) or [`Timeout`](ErrorKind::Timeout): the token is in force all the
     /// same, and is stored with the next refresh or when the session is dropped.
     pub fn set(&self, token: Token) -> Result<()> {
-        self.put(token, |keeper, generation| keeper.fall_behind(generation, true));
+        self.put(token, |keeper| keeper.fall_behind(true));
         self.0.keeper.as_ref().map_or(Ok(()), |keeper| keeper.follow(&self.0).map(drop))
     }
 
     /// `tell`: what the keeper is told of it, in one with the flight.
-    fn put(&self, token: Token, tell: impl FnOnce(&dyn Keep, u64)) {
+    fn put(&self, token: Token, tell: impl FnOnce(&dyn Keep)) {
         let shared = &*self.0;
         let now = shared.clock.now();
         let life = {
@@ -208,7 +208,7 @@ impl Session {
         };
         shared.flight.install(|generation| {
             if let Some(keeper) = &shared.keeper {
-                tell(&**keeper, generation);
+                tell(&**keeper);
             }
             shared.seal(token, life, generation)
         });
@@ -238,7 +238,7 @@ impl Session {
         let error = Error::new(ErrorKind::LoggedOut, "logged out: log in again, then set the session's token");
         let token = shared.flight.end(error);
         let Some(keeper) = &shared.keeper else { return (token, Ok(())) };
-        keeper.fall_behind(shared.flight.current().1, true);
+        keeper.fall_behind(true);
         match keeper.follow(shared) {
             Ok(stored) => (stored.map(Arc::new).or(token), Ok(())),
             Err(error) => (token, Err(error)),
@@ -646,8 +646,8 @@ impl SessionBuilder {
         let session = Session(shared);
         let restored = session.0.keeper.as_ref().map(|keeper| keeper.restore()).transpose()?.flatten();
         match (restored, self.token) {
-            (Some(token), _) => session.put(token, |_, _| {}),
-            (None, Some(token)) => session.put(token, |keeper, generation| keeper.fall_behind(generation, false)),
+            (Some(token), _) => session.put(token, |_| {}),
+            (None, Some(token)) => session.put(token, |keeper| keeper.fall_behind(false)),
             (None, None) => {}
         }
         Ok(session)

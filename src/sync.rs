@@ -89,6 +89,10 @@ mod checked {
             Condvar(checker::sync::Condvar::new())
         }
 
+        pub(crate) fn notify_one(&self) {
+            self.0.notify_one();
+        }
+
         pub(crate) fn notify_all(&self) {
             self.0.notify_all();
         }

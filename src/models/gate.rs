@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize as PlainCounter, Ordering};
 use std::sync::{Arc, Weak};
 
-use super::{LONG, PlainClock, crowd};
+use super::{LONG, PlainClock, crowd, work};
 use crate::clock::{Clock, Tick};
 use crate::flight::{Entry, Flight, Leader, Need, Waited};
 use crate::sync::atomic::AtomicUsize;
@@ -80,6 +80,7 @@ impl World {
     /// The leader's call of the source. Rule 2: at most one at a time, where no flight is superseded.
     pub(super) fn work(&self) {
         assert_eq!(self.working.fetch_add(1, Ordering::SeqCst), 0, "rule 2: a second leader");
+        work();
         self.working.fetch_sub(1, Ordering::SeqCst);
     }
 

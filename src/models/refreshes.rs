@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize as PlainCounter, Ordering};
 use std::time::Duration;
 
-use super::{LONG, Latch, PlainClock, caught, crowd, unwind};
+use super::{LONG, Latch, PlainClock, caught, crowd, unwind, work};
 use crate::clock::{Clock, ManualClock};
 use crate::events::Event;
+use crate::session::SessionBuilder;
+use crate::store::TokenStore;
 use crate::sync::atomic::AtomicUsize;
 use crate::{ErrorKind, Policy, Session, SourceError, Token};
 
@@ -37,7 +39,7 @@ fn policy() -> Policy {
 impl Desk {
     /// The source is told the number of its call.
     pub(super) fn new(clock: impl Clock + 'static, source: impl Fn(usize) -> Fetched + Send + Sync + 'static) -> Self {
-        Self::observed(clock, source, |_| {})
+        Self::built(source, |builder| builder.clock(clock))
     }
 
     pub(super) fn observed(
@@ -45,19 +47,34 @@ impl Desk {
         source: impl Fn(usize) -> Fetched + Send + Sync + 'static,
         observer: impl Fn(&Event<'_>) + Send + Sync + 'static,
     ) -> Self {
+        Self::built(source, |builder| builder.clock(clock).observer(observer))
+    }
+
+    pub(super) fn stored(
+        clock: impl Clock + 'static,
+        source: impl Fn(usize) -> Fetched + Send + Sync + 'static,
+        store: impl TokenStore + 'static,
+    ) -> Self {
+        Self::built(source, |builder| builder.clock(clock).store(store))
+    }
+
+    fn built(
+        source: impl Fn(usize) -> Fetched + Send + Sync + 'static,
+        settings: impl FnOnce(SessionBuilder) -> SessionBuilder,
+    ) -> Self {
         let fetches = Arc::new(PlainCounter::new(0));
         let count = Arc::clone(&fetches);
         // Modelled, and looked at twice: the source's work is where the others get their turn.
         let working = AtomicUsize::new(0);
-        let session = Session::builder(move |_: Option<&Token>| {
+        let builder = Session::builder(move |_: Option<&Token>| {
             let number = count.fetch_add(1, Ordering::SeqCst) + 1;
             working.fetch_add(1, Ordering::SeqCst);
+            work();
             let fetched = source(number);
             working.fetch_sub(1, Ordering::SeqCst);
             fetched
         });
-        let session =
-            session.policy(policy()).clock(clock).observer(observer).build().expect("a policy that makes sense");
+        let session = settings(builder.policy(policy())).build().expect("a policy that makes sense");
         Desk { session, fetches }
     }
 
