@@ -1,0 +1,119 @@
+//! The settings of a session.
+
+use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+
+use super::{Observer, Session, Shared};
+use crate::clock::Clock;
+use crate::events::{Event, Stats};
+use crate::flight::Flight;
+use crate::persist::{Keep, Keeper};
+use crate::policy::{History, Policy};
+use crate::source::TokenSource;
+use crate::store::TokenStore;
+use crate::sync::Mutex;
+use crate::{Result, Token};
+
+/// Settings of a [`Session`].
+#[must_use = "a builder does nothing until build() is called"]
+pub struct SessionBuilder {
+    pub(super) source: Box<dyn TokenSource>,
+    pub(super) store: Option<Box<dyn Keep>>,
+    pub(super) token: Option<Token>,
+    pub(super) policy: Policy,
+    pub(super) clock: Box<dyn Clock>,
+    pub(super) observer: Option<Observer>,
+}
+
+impl SessionBuilder {
+    /// Keeps the token in `store`: the session starts with what is there, stores each new token before it is used, and
+    /// shares it with every other session on the same store, in this process and others.
+    ///
+    /// Of all that find the token due at the same time, one refreshes it, in the store's exclusive section; the others
+    /// take what that one has stored. A failure to read or lock the store, or to make sure that it can be written, is a
+    /// failure of the refresh, and leaves the refresh token unspent.
+    ///
+    /// A session that has ended, because its login was refused or another process has logged out, looks into the store now
+    /// and then, with the pauses of [`Policy::with_backoff`], and goes on when somebody has logged in again.
+    pub fn store(mut self, store: impl TokenStore + 'static) -> Self {
+        self.store = Some(Box::new(Keeper::new(store)));
+        self
+    }
+
+    /// Starts with this token instead of none: one that was kept from an earlier run, or that came with a login. With a
+    /// store, it only serves if that is empty, and is stored with the first refresh; [`Session::set`] goes over what is
+    /// stored.
+    pub fn token(mut self, token: Token) -> Self {
+        self.token = Some(token);
+        self
+    }
+
+    /// When to refresh, how often to try, how long to wait.
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// Another clock than the system's.
+    pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
+        self.clock = Box::new(clock);
+        self
+    }
+
+    /// Whom to tell what happens. Called on the thread it happens on, with no lock held; it should be quick.
+    pub fn observer(mut self, observer: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
+        self.observer = Some(Box::new(observer));
+        self
+    }
+
+    /// Builds the session. Nothing is sent; a store is read.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](ErrorKind::InvalidInput) for a policy that makes no sense or a source not fit for use,
+    /// [`Store`](ErrorKind::Store) for a store that cannot be read.
+    pub fn build(self) -> Result<Session> {
+        static IDS: AtomicUsize = AtomicUsize::new(1);
+
+        self.policy.check()?;
+        self.source.check()?;
+        let shared = Arc::new(Shared {
+            flight: Flight::new(),
+            policy: self.policy,
+            clock: self.clock,
+            source: self.source,
+            keeper: self.store,
+            observer: self.observer,
+            history: Mutex::new(History::default()),
+            stats: Mutex::new(Stats::default()),
+            id: IDS.fetch_add(1, Ordering::Relaxed),
+        });
+        // Weak: a clock that outlives the session must not keep it alive.
+        let waiters: Weak<Shared> = Arc::downgrade(&shared);
+        shared.clock.on_change(Arc::new(move || {
+            if let Some(shared) = waiters.upgrade() {
+                shared.flight.poke();
+            }
+        }));
+        let session = Session(shared);
+        let restored = session.0.keeper.as_ref().map(|keeper| keeper.restore()).transpose()?.flatten();
+        match (restored, self.token) {
+            (Some(token), _) => session.put(token, |_| {}),
+            (None, Some(token)) => session.put(token, |keeper| keeper.fall_behind(false)),
+            (None, None) => {}
+        }
+        Ok(session)
+    }
+}
+
+impl fmt::Debug for SessionBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let SessionBuilder { token, policy, clock, .. } = self;
+        f.debug_struct("SessionBuilder")
+            .field("token", token)
+            .field("policy", policy)
+            .field("clock", clock)
+            .finish_non_exhaustive()
+    }
+}
