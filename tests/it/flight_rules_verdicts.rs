@@ -75,11 +75,12 @@ fn rule_5_a_deadline_beyond_all_time_is_one_that_never_comes() {
 }
 
 /// A session with a waiter that has joined its flight, and stands at `late` instead of waiting.
-fn slow_waiter(steps: Vec<Step>, late: &Gate) -> Scene {
+fn slow_waiter(steps: Vec<Step>, late: &Gate, start: fn() -> (Token, Policy, Duration)) -> Scene {
     let watch = Watch::default();
     let (noted, gate, done) = (watch.clone(), late.clone(), AtomicBool::new(false));
+    let (token, policy, age) = start();
     let mut scene = Scene::with(steps, |builder| {
-        builder.token(token("t1", 300)).observer(move |event| {
+        builder.token(token).policy(policy).observer(move |event| {
             noted.note(event);
             if matches!(event, Event::WaitStarted) && !done.swap(true, Ordering::SeqCst) {
                 gate.pass();
@@ -87,14 +88,19 @@ fn slow_waiter(steps: Vec<Step>, late: &Gate) -> Scene {
         })
     });
     scene.watch = watch;
-    scene.clock.advance(secs(300));
+    scene.clock.advance(age);
     scene
+}
+
+/// Its token has expired, and under no special policy.
+fn expired() -> (Token, Policy, Duration) {
+    (token("t1", 300), Policy::new().with_jitter_seed(7), secs(300))
 }
 
 #[test]
 fn rule_5_a_slow_waiter_gets_the_verdict_of_the_flight_it_joined_although_another_is_under_way() {
     let (first, second, late) = (Gate::default(), Gate::default(), Gate::default());
-    let scene = slow_waiter(vec![held(&first, unknown()), held(&second, gives("t2", 300))], &late);
+    let scene = slow_waiter(vec![held(&first, unknown()), held(&second, gives("t2", 300))], &late, expired);
     let ask = || {
         let session = scene.session.clone();
         aside(move || session.token())
@@ -118,7 +124,7 @@ fn rule_5_a_slow_waiter_gets_the_verdict_of_the_flight_it_joined_although_anothe
 #[test]
 fn rule_5_a_slow_waiter_gets_the_newest_generation_whatever_became_of_its_flight() {
     let (first, late) = (Gate::default(), Gate::default());
-    let scene = slow_waiter(vec![held(&first, gives("t2", 300)), gives("t3", 300)], &late);
+    let scene = slow_waiter(vec![held(&first, gives("t2", 300)), gives("t3", 300)], &late, expired);
     let ask = || {
         let session = scene.session.clone();
         aside(move || session.token())
@@ -137,7 +143,7 @@ fn rule_5_a_slow_waiter_gets_the_newest_generation_whatever_became_of_its_flight
 #[test]
 fn rule_5_a_slow_waiter_of_a_flight_that_was_given_up_joins_the_next_one() {
     let (first, second, late) = (Gate::default(), Gate::default(), Gate::default());
-    let scene = slow_waiter(vec![held(&first, panics()), held(&second, gives("t2", 300))], &late);
+    let scene = slow_waiter(vec![held(&first, panics()), held(&second, gives("t2", 300))], &late, expired);
     let ask = || {
         let session = scene.session.clone();
         aside(move || session.token())
@@ -155,6 +161,28 @@ fn rule_5_a_slow_waiter_of_a_flight_that_was_given_up_joins_the_next_one() {
     second.open();
     assert_eq!(waiter.result().unwrap().secret(), "t2");
     assert_eq!(heir.result().unwrap().secret(), "t2");
+}
+
+#[test]
+fn rule_5_a_slow_waiter_of_a_flight_that_was_given_up_falls_back_on_a_token_that_serves_when_its_time_is_over() {
+    let (first, late) = (Gate::default(), Gate::default());
+    let scene = slow_waiter(vec![held(&first, panics())], &late, || {
+        // Expired, and usable for 99 s: longer than a waiter waits.
+        (token("t1", 2000), Policy::new().with_leeway(5, secs(100)), secs(1901))
+    });
+    let ask = || {
+        let session = scene.session.clone();
+        aside(move || session.token())
+    };
+    let leader = ask();
+    first.await_entered();
+    let waiter = ask();
+    late.await_entered();
+    first.open();
+    assert!(leader.gather_caught()[0].is_err());
+    scene.clock.advance(secs(41));
+    late.open();
+    assert_eq!(waiter.result().unwrap().secret(), "t1");
 }
 
 /// What an error is made of: the same address, the same error.
