@@ -1,13 +1,15 @@
 //! The pure decisions: when a token is due, how long to pause, when to stop. No thread, no lock, no clock: time comes in
 //! as an argument, a decision goes out as a value.
 
-use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+mod jitter;
+
 use std::time::Duration;
 
 use crate::clock::Tick;
 use crate::source::Outcome;
 use crate::token::{Life, Token};
 use crate::{Error, Result};
+use jitter::Jitter;
 
 /// When to refresh, how often to try, how long to wait.
 ///
@@ -143,7 +145,7 @@ impl Policy {
     /// any number.
     #[must_use]
     pub fn with_jitter_seed(mut self, seed: u64) -> Self {
-        self.jitter = Jitter(seed);
+        self.jitter = Jitter::new(seed);
         self
     }
 
@@ -384,26 +386,5 @@ impl Refusals {
         }
         *self = Refusals { admitted: Some(generation), level, at: now };
         true
-    }
-}
-
-/// Chance with a memory: the same seed and salt give the same share, so that a decision can be repeated in a test.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Jitter(u64);
-
-impl Jitter {
-    /// Drawn once per process, from what std seeds its hash tables with.
-    fn of_this_process() -> Self {
-        Jitter(RandomState::new().build_hasher().finish())
-    }
-
-    /// `whole`, less up to its `part`-th part.
-    fn less(self, whole: Duration, part: u32, salt: u64) -> Duration {
-        // SplitMix64: one round is plenty for spreading clients.
-        let mut bits = self.0.wrapping_add(salt.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
-        bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        let share = ((bits ^ (bits >> 31)) >> 48) as u32;
-        whole - (whole / part.max(1)) / 65_536 * share
     }
 }
