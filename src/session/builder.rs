@@ -71,8 +71,8 @@ impl SessionBuilder {
     ///
     /// # Errors
     ///
-    /// [`InvalidInput`](ErrorKind::InvalidInput) for a policy that makes no sense or a source not fit for use,
-    /// [`Store`](ErrorKind::Store) for a store that cannot be read.
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for a policy that makes no sense or a source not fit for use,
+    /// [`Store`](crate::ErrorKind::Store) for a store that cannot be read.
     pub fn build(self) -> Result<Session> {
         static IDS: AtomicUsize = AtomicUsize::new(1);
 
