@@ -94,7 +94,9 @@ fn a_restart_with_a_new_signing_key_does_not_end_the_session() {
     let stats = session.stats();
     assert_eq!((stats.rejected, stats.unknown, stats.misconfigured), (0, 0, 0), "{stats:?}");
     assert_eq!((issuer.counts().errors("invalid_grant"), issuer.counts().at_once()), (0, 1));
-    assert_eq!(issuer.counts().needless(), 0);
+    // The issuer judges by age alone. A young token that was signed with the old key is refused by the API: that is need too.
+    let needless = issuer.counts().needless();
+    assert!(needless <= stats.refreshes_after_refusal, "{needless} {stats:?}");
     std::fs::remove_file(state).unwrap();
 }
 
