@@ -21,6 +21,7 @@ mod settings;
 
 mod answer;
 mod client_credentials;
+mod date;
 mod device_code;
 mod discovery;
 mod endpoint;
