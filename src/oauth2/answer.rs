@@ -75,9 +75,7 @@ impl Answer<'_> {
         if self.body.trim_ascii().is_empty() {
             return Err("with an empty body".to_owned());
         }
-        // Some servers put a byte order mark in front; RFC 8259 §8.1 lets us ignore it.
-        let body = self.body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(self.body);
-        Fields::read(body).ok_or_else(|| {
+        Fields::read(self.body).ok_or_else(|| {
             let essence = self.content_type.and_then(|value| value.split(';').next()).unwrap_or_default();
             let content_type = self.clean(essence, MAX_CODE).unwrap_or_else(|| "no content type".to_owned());
             format!("with something that is not a JSON object ({content_type})")
