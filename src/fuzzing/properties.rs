@@ -23,7 +23,13 @@ mod stored_tokens;
 mod times;
 
 fn config() -> ProptestConfig {
-    let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
+    cases(2)
+}
+
+/// So many times proptest's usual number of cases.
+fn cases(times: u32) -> ProptestConfig {
+    let config = ProptestConfig::default();
+    let config = ProptestConfig { failure_persistence: None, cases: config.cases.saturating_mul(times), ..config };
     match config.rng_seed {
         RngSeed::Random => ProptestConfig { rng_seed: RngSeed::Fixed(1), ..config },
         RngSeed::Fixed(_) => config,
@@ -166,7 +172,7 @@ fn keeps_the_promises(input: &Input) {
 }
 
 proptest! {
-    #![proptest_config(config())]
+    #![proptest_config(cases(8))]
 
     #[test]
     fn anything_at_all_keeps_the_promises(pieces in vec(fragment(), 0..24)) {
