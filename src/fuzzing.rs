@@ -1,9 +1,9 @@
-//! What must hold for everything that a server, a file or a user hands in: one function for each parser of foreign input.
-//! It takes any bytes at all, has the parser read them, and panics if the parser does not keep what its header promises.
+//! What must hold for everything that a server, a file or a user hands in: one function for each parser of such input.
+//! It takes any bytes at all, has the parser read them, and panics if the parser does not keep its header's promises.
 //!
 //! Written once, run three times: by libFuzzer on inputs that it makes up (`fuzz/`, `.ci/fuzz`), by `cargo test` on those
-//! that proptest does (`properties`), and on what real servers have answered (`tests/seeds`, a directory each). The inputs
-//! are texts that can be read and edited; each function says in which form.
+//! that proptest does (`properties`), and on what real servers have answered (`tests/seeds`, a directory each). Inputs
+//! are texts that can be read and edited; each file says in which form.
 //!
 //! No user's build has this module: `cfg(fuzzing)` is set by a build of the fuzzers alone.
 

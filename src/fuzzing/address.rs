@@ -1,5 +1,5 @@
-//! Addresses: what an origin is, which ones are of it, and where redirects lead to. The input is lines: the origin as the
-//! user writes it, the address of a request, and the `Location` of each redirect from there on.
+//! Addresses: what an origin is, which ones are of it, and where redirects lead to. The input is lines: the origin as
+//! the user writes it, the address of a request, and the `Location` of each redirect from there on.
 
 use ureq::http::header::{HeaderValue, LOCATION};
 use ureq::http::{HeaderMap, Method, StatusCode, Uri};
@@ -12,8 +12,8 @@ use crate::redirect;
 const PER_BYTE: usize = 16;
 const FIXED: usize = 1024;
 
-/// A token goes to the origin that it is for, and nowhere else: what matches an origin is where ureq connects to, at the
-/// end of each redirect too. A relative reference never leaves the server; an error quotes no address.
+/// A token goes to the origin that it is for, and nowhere else: what matches an origin is where ureq connects to, after
+/// each redirect too. A relative reference never leaves the server; an error quotes no address.
 pub fn address(input: &[u8], meter: Meter) -> bool {
     let mut lines = input.split(|byte| *byte == b'\n');
     let (first, second) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());

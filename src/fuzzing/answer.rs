@@ -1,5 +1,5 @@
-//! Answers of the token endpoint and its siblings. The input is an answer as `curl -i` shows it: a status line, headers, an
-//! empty line, the body. A header `Sent`, which no server has, holds a secret that went out with the request.
+//! Answers of the token endpoint and its siblings. The input is an answer as `curl -i` shows it: a status line, headers,
+//! an empty line, the body. A header `Sent`, which no server has, holds a secret that went out with the request.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::source::Outcome;
 use crate::token::MAX_LIFETIME;
 use crate::{ErrorKind, SourceError, Stored, Token};
 
-/// A list of empty texts: 24 bytes for three of JSON, three times that while its vector moves, and the texts themselves.
+/// A list of empty texts: 24 bytes for three of JSON, three times that while its vector moves; and the other texts.
 const PER_BYTE: usize = 28;
 const FIXED: usize = 4096;
 
@@ -41,7 +41,7 @@ pub fn token_answer(input: &[u8], meter: Meter) -> bool {
     issued
 }
 
-/// The same for a device's first request: what the user is shown cannot steer a terminal, and no pause or life is endless.
+/// The same for a device's first request: what the user is shown cannot steer a terminal, and nothing is endless.
 pub fn device_authorization(input: &[u8], meter: Meter) -> bool {
     let recorded = Recorded::read(input);
     let answer = recorded.answer("device authorization");
@@ -69,8 +69,8 @@ pub fn device_authorization(input: &[u8], meter: Meter) -> bool {
     true
 }
 
-/// `Retry-After` and `Date` of an answer, whatever its status: a pause comes with "later" alone, and neither the session's
-/// backoff nor any sum of times can be made endless by it.
+/// `Retry-After` and `Date` of an answer, whatever its status: a pause comes with "later" alone, and neither the
+/// session's backoff nor any sum of times can be made endless by it.
 pub fn retry_after(input: &[u8], meter: Meter) -> bool {
     let recorded = Recorded::read(input);
     let answer = Answer { status: 503, body: b"", ..recorded.answer("token") };

@@ -9,8 +9,8 @@ use crate::origin::{self, Origin};
 const PER_BYTE: usize = 28;
 const FIXED: usize = 4096;
 
-/// What was found is this issuer's to the letter, and every address in it one that a secret may be sent to; an error is in
-/// plain text, but for the issuer as the user wrote it.
+/// What was found is this issuer's to the letter, and every address in it one that a secret may be sent to; an error is
+/// in plain text, but for the issuer as the user wrote it.
 pub fn discovery(input: &[u8], meter: Meter) -> bool {
     let line = input.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let body = input.get(line.len() + 1..).unwrap_or_default();

@@ -14,8 +14,8 @@ use crate::{ErrorKind, Token};
 const PER_BYTE: usize = 20;
 const FIXED: usize = 1024;
 
-/// Either three times that a clock can count, or an error that quotes nothing; what is no JWT is an opaque token, and what
-/// another reader of JSON finds in it, this one does.
+/// Either three times that a clock can count, or an error that quotes nothing; what is no JWT is an opaque token, and
+/// what another reader of JSON finds in it, this one does.
 pub fn jwt(input: &[u8], meter: Meter) -> bool {
     let whole = std::str::from_utf8(input).ok().and_then(|text| read(text, meter));
     let times = read(&format!("e30.{}.c2ln", BASE64_URL_SAFE_NO_PAD.encode(input)), meter);

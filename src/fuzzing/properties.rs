@@ -23,7 +23,7 @@ mod stored_tokens;
 mod times;
 
 fn config() -> ProptestConfig {
-    cases(2)
+    cases(1)
 }
 
 /// So many times proptest's usual number of cases.

@@ -1,4 +1,4 @@
-//! The text of a stored token, as `FileStore` reads it from a file and `Stored::from_text` from wherever a store keeps it.
+//! The text of a stored token, as `FileStore` reads it from a file and `Stored::from_text` from wherever a store has it.
 //! The input is that text.
 
 use serde_json::Value;
@@ -40,6 +40,7 @@ pub fn stored(input: &[u8], meter: Meter) -> bool {
 pub(super) fn assert_comes_back(stored: &Stored, meter: Meter) {
     let token = stored.to_token().expect("what was read can be used");
     assert_good(&token);
+    assert!(stored.has_access_of(&token) && stored.has_key_of(&token));
     let before = format!("{stored:?}");
     let length = token.secret().len() + token.refresh_secret().map_or(0, str::len) + token.scope().map_or(0, str::len);
     // An escape takes six bytes; and no more, for a buffer that grew would leave an unwiped copy behind.
