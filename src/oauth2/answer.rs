@@ -13,8 +13,9 @@
 //! | other 4xx | anything else | misconfigured: most likely the wrong address |
 
 use std::mem;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
+use super::date::since_1970;
 use super::fields::Fields;
 use crate::source::Outcome;
 use crate::{SourceError, Token};
@@ -235,11 +236,6 @@ fn of_status(status: u16) -> Outcome {
         408 | 425 | 429 | 500.. => Outcome::Unavailable,
         _ => Outcome::Misconfigured,
     }
-}
-
-/// An HTTP date (RFC 9110 §5.6.7) as the time since 1970-01-01 00:00 UTC.
-fn since_1970(date: &str) -> Option<Duration> {
-    httpdate::parse_http_date(date).ok()?.duration_since(UNIX_EPOCH).ok()
 }
 
 #[cfg(test)]
