@@ -1,7 +1,5 @@
 //! Answers whose meaning is known, and servers that echo what they were sent.
 
-use std::time::UNIX_EPOCH;
-
 use serde_json::json;
 
 use super::*;
@@ -93,7 +91,7 @@ proptest! {
         let token = Answer { body: body.as_bytes(), ..ANSWER }.read().unwrap();
         prop_assert_eq!((token.secret(), token.refresh_secret()), (&*access, refresh.as_deref()));
         prop_assert_eq!((token.expires_in(), token.scope()), (Some(expires_in), Some(&*granted)));
-        token_answer(&recorded(200, &[], body.as_bytes()), meter);
+        token_answer(&recorded(200, &[], body.as_bytes()), &YARDSTICK);
     }
 
     #[test]
@@ -105,10 +103,10 @@ proptest! {
     ) {
         let text = echoes.concat();
         for error in [json!({ "error": code, "error_description": text }), json!({ "error": text })] {
-            token_answer(&recorded(status, &sent, error.to_string().as_bytes()), meter);
+            token_answer(&recorded(status, &sent, error.to_string().as_bytes()), &YARDSTICK);
         }
         let wrong_type = json!({ "access_token": "a", "token_type": text });
-        token_answer(&recorded(200, &sent, wrong_type.to_string().as_bytes()), meter);
+        token_answer(&recorded(200, &sent, wrong_type.to_string().as_bytes()), &YARDSTICK);
     }
 
     #[test]
@@ -147,7 +145,7 @@ proptest! {
     ) {
         let input = format!("HTTP/1.1 {status} x\nRetry-After: {seconds}\n\n{body}");
         for target in [token_answer, device_authorization, retry_after] {
-            target(input.as_bytes(), meter);
+            target(input.as_bytes(), &YARDSTICK);
         }
     }
 
@@ -181,7 +179,7 @@ proptest! {
         let issuer = |path: &str| format!("{scheme}://localhost:4000{path}");
         let body = json!({ "issuer": issuer(own.as_ref().unwrap_or(&path)), "token_endpoint": token,
             "device_authorization_endpoint": device, "revocation_endpoint": device });
-        discovery(format!("{}\n{body}", issuer(&path)).as_bytes(), meter);
+        discovery(format!("{}\n{body}", issuer(&path)).as_bytes(), &YARDSTICK);
     }
 
     #[test]
@@ -196,6 +194,6 @@ proptest! {
         let read = Authorization::read(&Answer { body: body.as_bytes(), ..ANSWER }).unwrap();
         let day = Duration::from_secs(24 * 3600);
         prop_assert_eq!((read.prompt.expires_in(), read.interval), (expires_in.min(day), between.min(day)));
-        device_authorization(&recorded(200, &[], body.as_bytes()), meter);
+        device_authorization(&recorded(200, &[], body.as_bytes()), &YARDSTICK);
     }
 }

@@ -76,7 +76,7 @@ proptest! {
         }
         let expected: Vec<Meaning> = list.into_iter().map(|((meaning, _), _)| meaning).collect();
         prop_assert_eq!(meanings(&text), expected, "{}", text);
-        challenge(text.as_bytes(), meter);
+        challenge(text.as_bytes(), &YARDSTICK);
     }
 
     #[test]
