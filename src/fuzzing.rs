@@ -1,9 +1,9 @@
-//! What must hold for everything that a server, a file or a user hands in: one function for each parser of foreign input.
-//! It takes any bytes at all, has the parser read them, and panics if the parser does not keep what its header promises.
+//! What must hold for everything that a server, a file or a user hands in: one function for each parser of such input.
+//! It takes any bytes at all, has the parser read them, and panics if the parser does not keep its header's promises.
 //!
 //! Written once, run three times: by libFuzzer on inputs that it makes up (`fuzz/`, `.ci/fuzz`), by `cargo test` on those
-//! that proptest does (`properties`), and on what real servers have answered (`tests/seeds`, a directory each). The inputs
-//! are texts that can be read and edited; each function says in which form.
+//! that proptest does (`properties`), and on what real servers have answered (`tests/seeds`, a directory each). Inputs
+//! are texts that can be read and edited; each file says in which form.
 //!
 //! No user's build has this module: `cfg(fuzzing)` is set by a build of the fuzzers alone.
 
@@ -35,12 +35,17 @@ use crate::clock::Tick;
 use crate::policy::{History, Policy};
 use crate::token::{Life, MAX_LIFETIME, Token};
 
-/// Does the work, and says how many bytes of heap it had at most at one time. The fuzzers and the tests bring it along,
-/// since the library's own build must not have another allocator.
-pub type Meter = fn(&mut dyn FnMut()) -> u64;
+/// What is measured with. The fuzzers and the tests bring it along: the library itself depends on neither.
+#[derive(Debug)]
+pub struct Yardstick {
+    /// Does the work, and says how many bytes of heap it had at most at one time.
+    pub peak: fn(&mut dyn FnMut()) -> u64,
+    /// An HTTP date as another reader reads it, since 1970-01-01 00:00 UTC.
+    pub http_date: fn(&str) -> Option<Duration>,
+}
 
 /// What is to be done with an input. Says whether it was what the parser is for: a token, a challenge, a redirect, …
-pub type Target = fn(&[u8], Meter) -> bool;
+pub type Target = fn(&[u8], &Yardstick) -> bool;
 
 /// All of them. Each has a fuzzer and a directory of seeds of its own name.
 pub const TARGETS: &[(&str, Target)] = &[
@@ -61,13 +66,13 @@ pub const TARGETS: &[(&str, Target)] = &[
 
 /// What `parse` returns, which may have had `per_byte` bytes of heap at one time for each of the input's `length` and
 /// `fixed` besides.
-fn within<T>(meter: Meter, length: usize, per_byte: usize, fixed: usize, parse: impl FnOnce() -> T) -> T {
+fn within<T>(yardstick: &Yardstick, length: usize, per_byte: usize, fixed: usize, parse: impl FnOnce() -> T) -> T {
     let mut parse = Some(parse);
     let mut parsed = None;
-    let peak = meter(&mut || parsed = parse.take().map(|parse| parse()));
+    let peak = (yardstick.peak)(&mut || parsed = parse.take().map(|parse| parse()));
     let bound = per_byte * length + fixed;
     assert!(peak <= bound as u64, "{peak} bytes of heap for {length} bytes of input: more than {bound}");
-    parsed.expect("the meter does the work")
+    parsed.expect("the yardstick does the work")
 }
 
 /// A token that came from outside is one that a header may carry (RFC 6750 §2.1), and its life is a plan.

@@ -1,6 +1,11 @@
 //! What the fuzzers share.
 
-/// How many bytes of heap the work had at most at one time.
-pub fn peak(work: &mut dyn FnMut()) -> u64 {
-    allocation_counter::measure(work).bytes_max
-}
+use std::time::UNIX_EPOCH;
+
+use ureq_auth::fuzzing::Yardstick;
+
+/// What they measure with.
+pub const YARDSTICK: Yardstick = Yardstick {
+    peak: |work| allocation_counter::measure(work).bytes_max,
+    http_date: |date| httpdate::parse_http_date(date).ok()?.duration_since(UNIX_EPOCH).ok(),
+};

@@ -1,10 +1,10 @@
-//! Addresses: what an origin is, which ones are of it, and where redirects lead to. The input is lines: the origin as the
-//! user writes it, the address of a request, and the `Location` of each redirect from there on.
+//! Addresses: what an origin is, which ones are of it, and where redirects lead to. The input is lines: the origin as
+//! the user writes it, the address of a request, and the `Location` of each redirect from there on.
 
 use ureq::http::header::{HeaderValue, LOCATION};
 use ureq::http::{HeaderMap, Method, StatusCode, Uri};
 
-use super::{Meter, assert_plain, within};
+use super::{Yardstick, assert_plain, within};
 use crate::ErrorKind;
 use crate::origin::{self, Origin};
 use crate::redirect;
@@ -12,12 +12,12 @@ use crate::redirect;
 const PER_BYTE: usize = 16;
 const FIXED: usize = 1024;
 
-/// A token goes to the origin that it is for, and nowhere else: what matches an origin is where ureq connects to, at the
-/// end of each redirect too. A relative reference never leaves the server; an error quotes no address.
-pub fn address(input: &[u8], meter: Meter) -> bool {
+/// A token goes to the origin that it is for, and nowhere else: what matches an origin is where ureq connects to, after
+/// each redirect too. A relative reference never leaves the server; an error quotes no address.
+pub fn address(input: &[u8], yardstick: &Yardstick) -> bool {
     let mut lines = input.split(|byte| *byte == b'\n');
     let (first, second) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
-    let Some(allowed) = std::str::from_utf8(first).ok().and_then(|text| assert_origin(text, meter)) else {
+    let Some(allowed) = std::str::from_utf8(first).ok().and_then(|text| assert_origin(text, yardstick)) else {
         return false;
     };
     let Ok(mut uri) = Uri::try_from(second) else { return false };
@@ -27,7 +27,7 @@ pub fn address(input: &[u8], meter: Meter) -> bool {
         let status = if number % 2 == 0 { StatusCode::FOUND } else { StatusCode::PERMANENT_REDIRECT };
         let headers = HeaderMap::from_iter([(LOCATION, location)]);
         let length = input.len();
-        let hop = within(meter, length, PER_BYTE, FIXED, || redirect::follow(&Method::GET, &uri, status, &headers));
+        let hop = within(yardstick, length, PER_BYTE, FIXED, || redirect::follow(&Method::GET, &uri, status, &headers));
         let Ok(hop) = hop else { return false };
         let hop = hop.expect("a redirect with a Location");
         assert_eq!(hop.method, Method::GET);
@@ -39,9 +39,9 @@ pub fn address(input: &[u8], meter: Meter) -> bool {
 }
 
 /// An origin comes back from its own text, and is as private as that says.
-fn assert_origin(text: &str, meter: Meter) -> Option<Origin> {
-    let _ = within(meter, text.len(), PER_BYTE, FIXED, || origin::parse_url(text, "the URL"));
-    let origin = match within(meter, text.len(), PER_BYTE, FIXED, || Origin::parse(text)) {
+fn assert_origin(text: &str, yardstick: &Yardstick) -> Option<Origin> {
+    let _ = within(yardstick, text.len(), PER_BYTE, FIXED, || origin::parse_url(text, "the URL"));
+    let origin = match within(yardstick, text.len(), PER_BYTE, FIXED, || Origin::parse(text)) {
         Ok(origin) => origin,
         Err(error) => {
             assert_eq!(error.kind(), ErrorKind::InvalidInput);

@@ -1,20 +1,21 @@
-//! Answers of the token endpoint and its siblings. The input is an answer as `curl -i` shows it: a status line, headers, an
-//! empty line, the body. A header `Sent`, which no server has, holds a secret that went out with the request.
+//! Answers of the token endpoint and its siblings. The input is an answer as `curl -i` shows it: a status line, headers,
+//! an empty line, the body. A header `Sent`, which no server has, holds a secret that went out with the request.
 
 use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{Meter, assert_good, assert_plain, within};
+use super::{Yardstick, assert_good, assert_plain, within};
 use crate::clock::{Clock as _, ManualClock};
 use crate::oauth2::answer::{Answer, MAX_BODY};
+use crate::oauth2::date;
 use crate::oauth2::device_code::Authorization;
 use crate::policy::{History, Policy};
 use crate::source::Outcome;
 use crate::token::MAX_LIFETIME;
 use crate::{ErrorKind, SourceError, Stored, Token};
 
-/// A list of empty texts: 24 bytes for three of JSON, three times that while its vector moves, and the texts themselves.
+/// A list of empty texts: 24 bytes for three of JSON, three times that while its vector moves; and the other texts.
 const PER_BYTE: usize = 28;
 const FIXED: usize = 4096;
 
@@ -26,12 +27,12 @@ const MAX_DATE: Duration = Duration::from_secs(253_402_300_800);
 
 /// A success is a token that can be sent, stored and planned; everything else is an error of an outcome that the status
 /// allows, in plain text, without a secret.
-pub fn token_answer(input: &[u8], meter: Meter) -> bool {
+pub fn token_answer(input: &[u8], yardstick: &Yardstick) -> bool {
     let recorded = Recorded::read(input);
     let mut issued = false;
     for is_private in [true, false] {
         let answer = Answer { is_private, ..recorded.answer("token") };
-        let read = within(meter, input.len(), PER_BYTE, FIXED, || answer.read());
+        let read = within(yardstick, input.len(), PER_BYTE, FIXED, || answer.read());
         issued = read.is_ok();
         match read {
             Ok(token) => assert_issued(&token, &answer),
@@ -41,12 +42,12 @@ pub fn token_answer(input: &[u8], meter: Meter) -> bool {
     issued
 }
 
-/// The same for a device's first request: what the user is shown cannot steer a terminal, and no pause or life is endless.
-pub fn device_authorization(input: &[u8], meter: Meter) -> bool {
+/// The same for a device's first request: what the user is shown cannot steer a terminal, and nothing is endless.
+pub fn device_authorization(input: &[u8], yardstick: &Yardstick) -> bool {
     let recorded = Recorded::read(input);
     let answer = recorded.answer("device authorization");
     let Authorization { device_code, prompt, interval } =
-        match within(meter, input.len(), PER_BYTE, FIXED, || Authorization::read(&answer)) {
+        match within(yardstick, input.len(), PER_BYTE, FIXED, || Authorization::read(&answer)) {
             Ok(authorization) => authorization,
             Err(error) => {
                 assert_error(error, &answer);
@@ -69,12 +70,12 @@ pub fn device_authorization(input: &[u8], meter: Meter) -> bool {
     true
 }
 
-/// `Retry-After` and `Date` of an answer, whatever its status: a pause comes with "later" alone, and neither the session's
-/// backoff nor any sum of times can be made endless by it.
-pub fn retry_after(input: &[u8], meter: Meter) -> bool {
+/// `Retry-After` and `Date` of an answer, whatever its status: a pause comes with "later" alone, and neither the
+/// session's backoff nor any sum of times can be made endless by it.
+pub fn retry_after(input: &[u8], yardstick: &Yardstick) -> bool {
     let recorded = Recorded::read(input);
     let answer = Answer { status: 503, body: b"", ..recorded.answer("token") };
-    let error = within(meter, input.len(), 0, FIXED, || answer.read()).expect_err("503");
+    let error = within(yardstick, input.len(), 0, FIXED, || answer.read()).expect_err("503");
     assert_eq!(error.outcome(), Outcome::Unavailable);
     let pause = error.retry_after();
     let value = answer.retry_after.map(str::trim_ascii).filter(|value| !value.is_empty());
@@ -91,6 +92,13 @@ pub fn retry_after(input: &[u8], meter: Meter) -> bool {
             assert!(now.is_none_or(|now| now.is_zero()), "{now:?}");
             assert!(pause.is_none() || now.is_some(), "a date is a date in both places");
         }
+    }
+    for date in [answer.retry_after, answer.date].into_iter().flatten() {
+        // It knows no leap second, and minds the day's name.
+        let expected = (yardstick.http_date)(date);
+        let read = date::since_1970(date);
+        assert!(expected.is_none() || read == expected, "{date:?} is {read:?} and {expected:?}");
+        assert!(read.is_none_or(|time| time <= MAX_DATE), "{date:?} is {read:?}");
     }
     let (policy, clock) = (Policy::new().with_jitter_seed(7), ManualClock::new(None));
     for failures in [1, 5, u32::MAX] {

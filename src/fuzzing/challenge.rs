@@ -1,6 +1,6 @@
 //! `WWW-Authenticate`. The input is a list of header values, one a line.
 
-use super::{Meter, within};
+use super::{Yardstick, within};
 use crate::challenge::{Challenge, parse};
 
 /// A vector of challenges (56 bytes each, for two of text) that grows has, while it moves, three times its content.
@@ -10,11 +10,11 @@ const FIXED: usize = 512;
 
 /// Nothing is made up, lost on the way back, or larger than the text accounts for; and a clear word on our own scheme
 /// decides about guilt, whatever stands behind it.
-pub fn challenge(input: &[u8], meter: Meter) -> bool {
+pub fn challenge(input: &[u8], yardstick: &Yardstick) -> bool {
     let mut found = false;
     let lines: Vec<&[u8]> = input.split(|byte| *byte == b'\n').collect();
     for text in lines.iter().filter_map(|line| std::str::from_utf8(line).ok()) {
-        let challenges = within(meter, text.len(), PER_BYTE, FIXED, || parse(text));
+        let challenges = within(yardstick, text.len(), PER_BYTE, FIXED, || parse(text));
         assert_taken_from(text, &challenges);
         found |= !challenges.is_empty();
         let written = write(&challenges);

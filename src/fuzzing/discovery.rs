@@ -1,6 +1,6 @@
 //! An issuer's metadata. The input is the issuer as the user names it, a line, and after that the body of the answer.
 
-use super::{Meter, assert_plain, within};
+use super::{Yardstick, assert_plain, within};
 use crate::ErrorKind;
 use crate::oauth2::Issuer;
 use crate::origin::{self, Origin};
@@ -9,9 +9,9 @@ use crate::origin::{self, Origin};
 const PER_BYTE: usize = 28;
 const FIXED: usize = 4096;
 
-/// What was found is this issuer's to the letter, and every address in it one that a secret may be sent to; an error is in
-/// plain text, but for the issuer as the user wrote it.
-pub fn discovery(input: &[u8], meter: Meter) -> bool {
+/// What was found is this issuer's to the letter, and every address in it one that a secret may be sent to; an error is
+/// in plain text, but for the issuer as the user wrote it.
+pub fn discovery(input: &[u8], yardstick: &Yardstick) -> bool {
     let line = input.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let body = input.get(line.len() + 1..).unwrap_or_default();
     let Ok(asked) = std::str::from_utf8(line) else { return false };
@@ -20,7 +20,7 @@ pub fn discovery(input: &[u8], meter: Meter) -> bool {
         return false;
     }
     let builder = Issuer::builder(asked);
-    match within(meter, input.len(), PER_BYTE, FIXED, || builder.read(asked, &origin, body)) {
+    match within(yardstick, input.len(), PER_BYTE, FIXED, || builder.read(asked, &origin, body)) {
         Ok(issuer) => {
             assert_eq!(issuer.issuer(), asked);
             let addresses = [issuer.device_authorization_endpoint(), issuer.revocation_endpoint()];

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::Value;
 
-use super::{Meter, assert_good, assert_not_shown, within};
+use super::{Yardstick, assert_good, assert_not_shown, within};
 use crate::jwt::Times;
 use crate::{ErrorKind, Token};
 
@@ -14,19 +14,19 @@ use crate::{ErrorKind, Token};
 const PER_BYTE: usize = 20;
 const FIXED: usize = 1024;
 
-/// Either three times that a clock can count, or an error that quotes nothing; what is no JWT is an opaque token, and what
-/// another reader of JSON finds in it, this one does.
-pub fn jwt(input: &[u8], meter: Meter) -> bool {
-    let whole = std::str::from_utf8(input).ok().and_then(|text| read(text, meter));
-    let times = read(&format!("e30.{}.c2ln", BASE64_URL_SAFE_NO_PAD.encode(input)), meter);
+/// Either three times that a clock can count, or an error that quotes nothing; what is no JWT is an opaque token, and
+/// what another reader of JSON finds in it, this one does.
+pub fn jwt(input: &[u8], yardstick: &Yardstick) -> bool {
+    let whole = std::str::from_utf8(input).ok().and_then(|text| read(text, yardstick));
+    let times = read(&format!("e30.{}.c2ln", BASE64_URL_SAFE_NO_PAD.encode(input)), yardstick);
     if let Ok(Value::Object(claims)) = serde_json::from_slice(input) {
         assert_as_another_reads(input, &claims, times);
     }
     whole.or(times).is_some_and(|times| times.lifetime().is_some())
 }
 
-fn read(text: &str, meter: Meter) -> Option<Times> {
-    let times = within(meter, text.len(), PER_BYTE, FIXED, || Times::read(text));
+fn read(text: &str, yardstick: &Yardstick) -> Option<Times> {
+    let times = within(yardstick, text.len(), PER_BYTE, FIXED, || Times::read(text));
     match &times {
         Ok(times) => {
             let furthest = Duration::from_secs(u64::MAX);

@@ -1,9 +1,9 @@
-//! The text of a stored token, as `FileStore` reads it from a file and `Stored::from_text` from wherever a store keeps it.
+//! The text of a stored token, as `FileStore` reads it from a file and `Stored::from_text` from wherever a store has it.
 //! The input is that text.
 
 use serde_json::Value;
 
-use super::{Meter, assert_good, within};
+use super::{Yardstick, assert_good, within};
 use crate::store::text::{self, Unreadable};
 use crate::{ErrorKind, Stored};
 
@@ -13,8 +13,8 @@ const FIXED: usize = 1024;
 
 /// Either a token that may be sent, which comes back as it was when it is stored again, or an error that tells a later
 /// version from rubbish. (That it quotes nothing needs no test: its texts are static.)
-pub fn stored(input: &[u8], meter: Meter) -> bool {
-    let read = within(meter, input.len(), PER_BYTE, FIXED, || text::read(input));
+pub fn stored(input: &[u8], yardstick: &Yardstick) -> bool {
+    let read = within(yardstick, input.len(), PER_BYTE, FIXED, || text::read(input));
     let tree = serde_json::from_slice(input).ok();
     if let Ok(text) = std::str::from_utf8(input) {
         match (&read, Stored::from_text(text)) {
@@ -28,7 +28,7 @@ pub fn stored(input: &[u8], meter: Meter) -> bool {
     }
     match &read {
         Ok(stored) => {
-            assert_comes_back(stored, meter);
+            assert_comes_back(stored, yardstick);
             assert_as_another_reads(stored, tree);
         }
         Err(Unreadable::Later(version)) => assert!(*version > 1),
@@ -37,13 +37,14 @@ pub fn stored(input: &[u8], meter: Meter) -> bool {
     read.is_ok()
 }
 
-pub(super) fn assert_comes_back(stored: &Stored, meter: Meter) {
+pub(super) fn assert_comes_back(stored: &Stored, yardstick: &Yardstick) {
     let token = stored.to_token().expect("what was read can be used");
     assert_good(&token);
+    assert!(stored.has_access_of(&token) && stored.has_key_of(&token));
     let before = format!("{stored:?}");
     let length = token.secret().len() + token.refresh_secret().map_or(0, str::len) + token.scope().map_or(0, str::len);
     // An escape takes six bytes; and no more, for a buffer that grew would leave an unwiped copy behind.
-    let text = within(meter, length, 6, FIXED, || stored.to_text());
+    let text = within(yardstick, length, 6, FIXED, || stored.to_text());
     assert_eq!(text.capacity(), 256 + 6 * length, "it never grew");
     let back = Stored::from_text(&text).expect("what was written can be read");
     assert!(back.is_same_as(stored));

@@ -21,7 +21,7 @@ mod settings;
 
 pub(crate) mod answer;
 mod client_credentials;
-mod date;
+pub(crate) mod date;
 pub(crate) mod device_code;
 pub(crate) mod discovery;
 mod endpoint;

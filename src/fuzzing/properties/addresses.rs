@@ -52,7 +52,7 @@ proptest! {
         ] {
             let foreign = other.parse().is_ok_and(|other: Uri| origin.matches(&other));
             prop_assert!(!foreign, "{} and {}", origin, other);
-            address(&input(&[&origin.to_string(), &other, &written]), meter);
+            address(&input(&[&origin.to_string(), &other, &written]), &YARDSTICK);
         }
     }
 
@@ -63,6 +63,6 @@ proptest! {
     ) {
         let mut lines = vec!["https://a.example", &base];
         lines.extend(references.iter().map(String::as_str));
-        address(&input(&lines), meter);
+        address(&input(&lines), &YARDSTICK);
     }
 }

@@ -1,13 +1,11 @@
 //! Answers whose meaning is known, and servers that echo what they were sent.
 
-use std::time::UNIX_EPOCH;
-
 use serde_json::json;
 
 use super::*;
 use crate::oauth2::answer::Answer;
+use crate::oauth2::device_code::Authorization;
 use crate::source::Outcome;
-use crate::{SourceError, oauth2};
 
 const ANSWER: Answer<'static> = Answer {
     what: "token",
@@ -93,7 +91,7 @@ proptest! {
         let token = Answer { body: body.as_bytes(), ..ANSWER }.read().unwrap();
         prop_assert_eq!((token.secret(), token.refresh_secret()), (&*access, refresh.as_deref()));
         prop_assert_eq!((token.expires_in(), token.scope()), (Some(expires_in), Some(&*granted)));
-        token_answer(&recorded(200, &[], body.as_bytes()), meter);
+        token_answer(&recorded(200, &[], body.as_bytes()), &YARDSTICK);
     }
 
     #[test]
@@ -105,14 +103,17 @@ proptest! {
     ) {
         let text = echoes.concat();
         for error in [json!({ "error": code, "error_description": text }), json!({ "error": text })] {
-            token_answer(&recorded(status, &sent, error.to_string().as_bytes()), meter);
+            token_answer(&recorded(status, &sent, error.to_string().as_bytes()), &YARDSTICK);
         }
         let wrong_type = json!({ "access_token": "a", "token_type": text });
-        token_answer(&recorded(200, &sent, wrong_type.to_string().as_bytes()), meter);
+        token_answer(&recorded(200, &sent, wrong_type.to_string().as_bytes()), &YARDSTICK);
     }
 
     #[test]
-    fn a_token_that_cannot_be_sent_is_not_shown(bad in "[a-z]{20}[ \"\n\u{e4}][a-z]{20}", status in select(vec![200_u16, 400])) {
+    fn a_token_that_cannot_be_sent_is_not_shown(
+        bad in "[a-z]{20}[ \"\n\u{e4}][a-z]{20}",
+        status in select(vec![200_u16, 400]),
+    ) {
         let body = json!({ "access_token": bad, "refresh_token": bad }).to_string();
         let error = Answer { status, body: body.as_bytes(), ..ANSWER }.read().unwrap_err();
         prop_assert!(!format!("{error} {error:?}").contains(&bad[..20]), "{:?}", error);
@@ -124,13 +125,28 @@ proptest! {
         status in prop_oneof![100..300_u16, 400..1000_u16],
     ) {
         let body = json!({ "error": code }).to_string();
-        let outcome = Answer { status, body: body.as_bytes(), secrets: &["invalid", "a"], ..ANSWER }.read().unwrap_err();
+        let secrets = &["invalid", "a"];
+        let error = Answer { status, body: body.as_bytes(), secrets, ..ANSWER }.read().unwrap_err();
         let expected = match code {
             "invalid_grant" => Outcome::Rejected,
             "invalid_client" => Outcome::Misconfigured,
             _ => Outcome::Unavailable,
         };
-        prop_assert_eq!((outcome.outcome(), outcome.code()), (expected, Some(code)));
+        prop_assert_eq!((error.outcome(), error.code()), (expected, Some(code)));
+    }
+
+    #[test]
+    fn every_status_goes_with_every_body(
+        status in 100..1000_u16,
+        body in select(vec![
+            "", "{}", "<html>", "[]", r#"{"access_token":"a"}"#, r#"{"error":"c"}"#, r#"{"error":"slow_down"}"#,
+        ]),
+        seconds in "[0-9]{1,30}",
+    ) {
+        let input = format!("HTTP/1.1 {status} x\nRetry-After: {seconds}\n\n{body}");
+        for target in [token_answer, device_authorization, retry_after] {
+            target(input.as_bytes(), &YARDSTICK);
+        }
     }
 
     #[test]
@@ -163,17 +179,21 @@ proptest! {
         let issuer = |path: &str| format!("{scheme}://localhost:4000{path}");
         let body = json!({ "issuer": issuer(own.as_ref().unwrap_or(&path)), "token_endpoint": token,
             "device_authorization_endpoint": device, "revocation_endpoint": device });
-        discovery(format!("{}\n{body}", issuer(&path)).as_bytes(), meter);
+        discovery(format!("{}\n{body}", issuer(&path)).as_bytes(), &YARDSTICK);
     }
 
     #[test]
-    fn a_device_is_told_the_same_with_a_byte_order_mark(mark in select(vec!["", "\u{feff}"]), (life, expires_in) in lifetime()) {
-        let body = json!({ "device_code": "d", "user_code": "u", "verification_uri": "https://a.example/d", "expires_in": life });
+    fn a_device_is_told_what_the_answer_says(
+        (life, expires_in) in lifetime(),
+        (interval, between) in lifetime(),
+        mark in select(vec!["", "\u{feff}"]),
+    ) {
+        let body = json!({ "device_code": "d", "user_code": "u", "verification_uri": "https://a.example/d",
+            "expires_in": life, "interval": interval });
         let body = format!("{mark}{body}");
-        let read: Result<_, SourceError> =
-            oauth2::device_code::Authorization::read(&Answer { body: body.as_bytes(), ..ANSWER });
-        let read = read.map(|authorization| authorization.prompt.expires_in());
-        prop_assert_eq!(read.unwrap(), expires_in.min(Duration::from_secs(24 * 3600)));
-        device_authorization(&recorded(200, &[], body.as_bytes()), meter);
+        let read = Authorization::read(&Answer { body: body.as_bytes(), ..ANSWER }).unwrap();
+        let day = Duration::from_secs(24 * 3600);
+        prop_assert_eq!((read.prompt.expires_in(), read.interval), (expires_in.min(day), between.min(day)));
+        device_authorization(&recorded(200, &[], body.as_bytes()), &YARDSTICK);
     }
 }
