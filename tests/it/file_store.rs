@@ -176,18 +176,20 @@ fn what_is_written_where_with_which_rights() {
     assert_eq!(place.names(), ["token.json.lock"], "the lock file stays");
 }
 
+/// `.ci/store` looks at its system calls.
 #[test]
 fn a_save_is_a_new_file_in_the_place_of_the_old_one() {
     let place = Place::new();
-    save(&place.store(), "a1").unwrap();
+    let store = place.store();
+    save(&store, "a1").unwrap();
     let old = fs::File::open(place.file()).unwrap();
-    save(&place.store(), "a2").unwrap();
+    save(&store, "a2").unwrap();
     assert_eq!(
         std::io::read_to_string(old).unwrap(),
         *stored("a1").to_text(),
         "who has it open has the old one, whole"
     );
-    assert_eq!(access(&place.store()).as_deref(), Some("a2"));
+    assert_eq!(access(&store).as_deref(), Some("a2"));
 }
 
 /// `.ci/store` counts its system calls.

@@ -120,8 +120,9 @@ impl Exclusive for Section<'_> {
         let length = fs::symlink_metadata(&self.store.path).map_or(0, |metadata| metadata.len().min(MAX_LENGTH));
         let room = RESERVE.max(2 * usize::try_from(length).unwrap_or(0));
         let mut next = self.begin()?;
-        // The token is written over this: then the disk cannot be full for it any more.
-        let reserved = next.file.write_all(&vec![b' '; room]);
+        // The token is written over this: then the disk cannot be full for it any more. Synced, because a network file system
+        // and a disk that fails say so only then.
+        let reserved = next.file.write_all(&vec![b' '; room]).and_then(|()| next.file.sync_all());
         self.next = Some(next);
         reserved.map_err(|error| failed("written", &self.temporary(), &error))
     }
