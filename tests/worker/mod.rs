@@ -50,13 +50,22 @@ impl Worker {
         self.lines.by_ref().map_while(Result::ok).find_map(|line| Some(line.split_once(MARK)?.1.to_owned()))
     }
 
-    /// Tells it to stop, and says whether all went well.
-    pub(crate) fn stop(&mut self) {
+    /// All that it says until it has ended well.
+    pub(crate) fn all(mut self) -> Vec<String> {
         self.input = None;
+        let said = std::iter::from_fn(|| self.says()).collect();
+        assert!(self.end());
+        said
     }
 
+    /// What tells it to go on when written to, and to stop when dropped.
+    pub(crate) fn leash(&mut self) -> ChildStdin {
+        self.input.take().unwrap()
+    }
+
+    /// Tells it to stop, and says whether all went well.
     pub(crate) fn end(mut self) -> bool {
-        self.stop();
+        self.input = None;
         while self.lines.next().is_some() {}
         self.child.wait().unwrap().success()
     }
@@ -89,6 +98,12 @@ pub(crate) fn say(what: &str) {
     // In one piece: should the process be killed meanwhile, all of it or nothing is there.
     out.write_all(format!("{MARK}{what}\n").as_bytes()).unwrap();
     out.flush().unwrap();
+}
+
+/// Says that it is ready, and waits until it is told to go on. False if it is to stop instead.
+pub(crate) fn ready() -> bool {
+    say("ready");
+    std::io::stdin().read_exact(&mut [0]).is_ok()
 }
 
 /// Becomes true when the input ends.
