@@ -174,7 +174,7 @@ fn keeps_the_promises(input: &Input) {
 }
 
 proptest! {
-    #![proptest_config(cases(8))]
+    #![proptest_config(cases(4))]
 
     #[test]
     fn anything_at_all_keeps_the_promises(pieces in vec(fragment(), 0..24)) {
