@@ -36,8 +36,9 @@ pub enum Event<'a> {
         /// The token.
         token: &'a Token,
     },
-    /// A token is in force but could not be stored (or, after a logout, not be removed). That is tried again with the next
-    /// refresh, and when the session is dropped; should the process die before, the token is lost.
+    /// A token is in force but could not be stored (or, after a logout, not be removed). A token is tried again by the next
+    /// calls, with the pauses of [`Policy::with_backoff`](crate::Policy::with_backoff), and both are when the session is
+    /// dropped; should the process die before, the token is lost.
     SaveFailed {
         /// What is in the way.
         error: &'a Error,

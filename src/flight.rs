@@ -141,7 +141,7 @@ impl<T, E: Clone> Flight<T, E> {
         let phase = Phase::Refreshing { leader: sync::current_thread(), record: Arc::clone(&record) };
         // Rule 1: the last flight's error goes with the leader, to be destroyed when the mutex is free.
         let former = std::mem::replace(&mut state.phase, phase);
-        Leader { flight: self, record, previous: state.current.clone(), _former: former }
+        Leader { flight: self, record, previous: state.current.clone(), former }
     }
 
     /// The current value with its generation and whether it was refused.
@@ -205,13 +205,21 @@ pub(crate) struct Leader<'a, T, E> {
     flight: &'a Flight<T, E>,
     record: Record<E>,
     previous: Option<Arc<T>>,
-    _former: Phase<E>,
+    former: Phase<E>,
 }
 
 impl<T, E: Clone> Leader<'_, T, E> {
     /// The value to be replaced.
     pub(crate) fn previous(&self) -> Option<&Arc<T>> {
         self.previous.as_ref()
+    }
+
+    /// The verdict of the flight before this one, if it failed and nothing was installed since.
+    pub(crate) fn last_failure(&self) -> Option<&E> {
+        match &self.former {
+            Phase::Failed { error, .. } => Some(error),
+            Phase::Idle | Phase::Refreshing { .. } => None,
+        }
     }
 
     /// Is the flight still under way? Where something was installed meanwhile, or all was ended, its result will be dropped.

@@ -1,7 +1,8 @@
-//! Reads one JSON object into whatever its members are for: the claims of a JWT, the answer of a token endpoint.
+//! Reads one JSON object into whatever its members are for: the claims of a JWT, the answer of a token endpoint, a stored
+//! token.
 //!
-//! Straight into their fields by serde, so that no tree of values keeps an unwiped secret; and by one reader for both
-//! objects, which in a small binary weighs half of two.
+//! Straight into their fields by serde, so that no tree of values keeps an unwiped secret; and by one reader for all
+//! of them, which in a small binary weighs a third of three.
 
 use std::fmt;
 

@@ -284,7 +284,8 @@ impl Head {
             method: parts.method.clone(),
             uri: parts.uri.clone(),
             version: parts.version,
-            headers: parts.headers.clone(),
+            // A map that holds nothing is not cloned for nothing.
+            headers: if parts.headers.is_empty() { HeaderMap::new() } else { parts.headers.clone() },
             // One is ureq's own, put in anew with each run. Only more than that is worth a copy.
             extensions: (parts.extensions.len() > 1).then(|| parts.extensions.clone()),
         }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::clock::{Clock, Seconds, SystemClock, Tick};
 use crate::events::{Event, Stats};
 use crate::flight::{Entry, Flight, Need, Waited};
-use crate::persist::Keep;
+use crate::persist::{Behind, Keep};
 use crate::policy::{Freshness, History, Policy};
 use crate::source::{SourceError, TokenSource};
 use crate::sync::Mutex;
@@ -194,24 +194,22 @@ impl Session {
     /// # Errors
     ///
     /// Of the store alone, [`Store`](ErrorKind::Store) or [`Timeout`](ErrorKind::Timeout): the token is in force all the
-    /// same, and is stored with the next refresh or when the session is dropped.
+    /// same, and is stored by the next call that can, or when the session is dropped.
     pub fn set(&self, token: Token) -> Result<()> {
-        self.put(token, |keeper| keeper.fall_behind(true));
-        self.0.keeper.as_ref().map_or(Ok(()), |keeper| keeper.follow(&self.0).map(drop))
+        let shared = &*self.0;
+        self.put(token, Some(Behind::ByHand));
+        let Some(keeper) = &shared.keeper else { return Ok(()) };
+        shared.report(keeper.catch_up(shared, shared.policy.budget)).map(drop)
     }
 
-    /// `tell`: what the keeper is told of it, in one with the flight.
-    fn put(&self, token: Token, tell: impl FnOnce(&dyn Keep)) {
+    /// `behind`: what the store is with it.
+    fn put(&self, token: Token, behind: Option<Behind>) {
         let shared = &*self.0;
-        let now = shared.clock.now();
-        let life = {
-            let mut history = shared.history.lock();
-            history.begin_login();
-            shared.policy.restored_life(&token, now, &history, shared.clock.wall())
-        };
+        shared.history.lock().begin_login();
+        let life = shared.restored_life(&token);
         shared.flight.install(|generation| {
-            if let Some(keeper) = &shared.keeper {
-                tell(&**keeper);
+            if let (Some(keeper), Some(behind)) = (&shared.keeper, behind) {
+                keeper.fall_behind(behind);
             }
             shared.seal(token, life, generation)
         });
@@ -241,8 +239,8 @@ impl Session {
         let error = Error::new(ErrorKind::LoggedOut, "logged out: log in again, then set the session's token");
         let token = shared.flight.end(error);
         let Some(keeper) = &shared.keeper else { return (token, Ok(())) };
-        keeper.fall_behind(true);
-        match keeper.follow(shared) {
+        keeper.fall_behind(Behind::ByHand);
+        match shared.report(keeper.empty(shared)) {
             Ok(stored) => (stored.map(Arc::new).or(token), Ok(())),
             Err(error) => (token, Err(error)),
         }
@@ -337,6 +335,15 @@ impl Session {
 impl Shared {
     #[inline]
     fn need(&self, wish: Wish, token: &Token, generation: u64, now: Tick) -> Need {
+        match self.due(wish, token, generation, now) {
+            // It is good, but it is not stored: one caller sees to that.
+            Need::None if self.keeper.as_ref().is_some_and(|keeper| keeper.is_behind()) => Need::Advisory,
+            need => need,
+        }
+    }
+
+    #[inline]
+    fn due(&self, wish: Wish, token: &Token, generation: u64, now: Tick) -> Need {
         // Rule 3: a refusal is about one generation. If a later one is out, its own age decides.
         if wish.refused == Some(generation) {
             return Need::Refused;

@@ -28,7 +28,7 @@ pub use file::FileStore;
 /// session at a time into its exclusive section. `FileStore` (feature `file-store`) and [`MemoryStore`] are two.
 ///
 /// The session calls it only when it is built, refreshes, is given a token, is ended, or is dropped: a call with a fresh
-/// token touches no store. No lock of the session's is held meanwhile.
+/// token touches no store, unless that token could not be stored before. No lock of the session's is held meanwhile.
 pub trait TokenStore: Send + Sync {
     /// What is stored, read outside the exclusive section: the state before or after somebody's save, never half of it.
     ///
@@ -69,7 +69,8 @@ pub trait Exclusive {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Store`](crate::ErrorKind::Store): what was stored before is still there, whole.
+    /// [`ErrorKind::Store`](crate::ErrorKind::Store): what was stored before is still there, whole, or this is there but may
+    /// not outlast a power cut. The session saves it again.
     fn save(&mut self, stored: &Stored) -> Result<()>;
 
     /// Empties the store. An empty store stays empty, and that is no error.

@@ -1,6 +1,8 @@
 //! kill -9 at random points of a process that refreshes without pause: what is on disk afterwards, and who goes on.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+#[path = "worker/issuer.rs"]
+mod issuer;
 #[path = "it/server.rs"]
 mod server;
 mod worker;
@@ -8,13 +10,12 @@ mod worker;
 use std::fs;
 use std::hash::{BuildHasher as _, RandomState};
 use std::io::Write as _;
-use std::net::TcpStream;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use server::{Answer, Seen, Server};
+use issuer::{Issuer, log_in, number, settle, stored_number};
 use ureq_auth::oauth2::RefreshToken;
 use ureq_auth::{ErrorKind, Exclusive, FileStore, Policy, Result, Session, Stored, TokenStore};
 use worker::Worker;
@@ -22,45 +23,6 @@ use worker::Worker;
 /// 200 in CI; `UREQ_AUTH_KILLS=2000 cargo test --release --features file-store --test kill -- --nocapture` for the long run.
 fn kills() -> usize {
     std::env::var("UREQ_AUTH_KILLS").map_or(200, |kills| kills.parse().unwrap())
-}
-
-/// The authorization server's side: refresh tokens are numbered, and each is good once.
-#[derive(Default)]
-struct Issuer {
-    newest: u64,
-    /// When each was issued, since 1970 in nanoseconds.
-    issued_at: Vec<u128>,
-    /// A token stays good until one that came for it is used: for clients that did not get the answer.
-    grace: bool,
-    used_last: u64,
-    refused: u64,
-}
-
-impl Issuer {
-    fn answer(&mut self, seen: &Seen) -> Answer {
-        let body = seen.text();
-        let sent = body.split('&').find_map(|field| field.strip_prefix("refresh_token=rt")).unwrap();
-        let sent: u64 = sent.parse().unwrap();
-        if !self.is_good(sent) {
-            self.refused += 1;
-            return Answer::new(400).body(r#"{"error":"invalid_grant"}"#);
-        }
-        self.used_last = sent;
-        let newest = self.issue();
-        Answer::ok(format!(
-            r#"{{"access_token":"at{newest}","token_type":"bearer","refresh_token":"rt{newest}","expires_in":3600}}"#
-        ))
-    }
-
-    fn is_good(&self, number: u64) -> bool {
-        number == self.newest || (self.grace && number >= self.used_last)
-    }
-
-    fn issue(&mut self) -> u64 {
-        self.newest += 1;
-        self.issued_at.push(worker::nanos());
-        self.newest
-    }
 }
 
 /// What a run of kills came to.
@@ -94,15 +56,13 @@ fn where_the_server_has_a_grace_period_no_kill_costs_the_token() {
 
 fn run(name: &str, grace: bool, kills: usize) -> Tally {
     let issuer = Arc::new(Mutex::new(Issuer { grace, ..Issuer::default() }));
-    let answering = Arc::clone(&issuer);
-    let server = Server::start(move |seen| match seen.target.as_str() {
-        "/token" => answering.lock().unwrap().answer(seen),
-        _ => Answer::ok(""),
-    });
+    let server = issuer::serve(&issuer);
     let place = worker::Place::new(name);
     let path = place.path().join("token.json");
     let store = FileStore::new(&path);
     let random = RandomState::new();
+    // How long a refresh takes here, as far as is known, in nanoseconds.
+    let mut refresh: u128 = 10_000_000;
     let mut tally = Tally::default();
 
     log_in(&store, &issuer);
@@ -113,14 +73,18 @@ fn run(name: &str, grace: bool, kills: usize) -> Tally {
         if kill % 8 != 0 {
             saved.push(worker.says().expect("the session does not go on"));
         }
-        thread::sleep(Duration::from_micros(random.hash_one(kill) % 20_000));
+        thread::sleep(Duration::from_nanos(random.hash_one(kill) % (2 * refresh) as u64));
         let (before, after) = worker.kill();
         saved.extend(std::iter::from_fn(|| worker.says()));
+        let mut last = None;
         for line in saved {
             let (number, at) = line.split_once(' ').unwrap();
             let number: usize = number.parse().unwrap();
             let (issued_at, at) = (issuer.lock().unwrap().issued_at[number - 1], at.parse::<u128>().unwrap());
             tally.widths.push(at.saturating_sub(issued_at) / 1000);
+            if let Some(last) = last.replace(at) {
+                refresh = (7 * refresh + at.saturating_sub(last)) / 8;
+            }
         }
         tally.kills += 1;
         tally.left_a_temporary_file += usize::from(path.with_extension("json.tmp").exists());
@@ -152,35 +116,6 @@ fn run(name: &str, grace: bool, kills: usize) -> Tally {
     assert!(strays.len() <= 3, "token, lock, and one temporary file at most: {strays:?}");
     tally.refreshes = issuer.lock().unwrap().newest;
     tally
-}
-
-/// Waits until the server has carried out what the killed process had sent.
-fn settle(server: &Server) {
-    // Connections are accepted in their order: when one of ours is answered, those of the dead process have been accepted,
-    // and each of them ends.
-    let mut stream = TcpStream::connect(server.address()).unwrap();
-    stream.write_all(b"GET /settled HTTP/1.1\r\nConnection: close\r\n\r\n").unwrap();
-    std::io::read_to_string(stream).unwrap();
-    let begin = Instant::now();
-    while server.open() > 0 {
-        assert!(begin.elapsed() < server::LONG, "a connection does not end");
-        thread::yield_now();
-    }
-}
-
-fn log_in(store: &FileStore, issuer: &Mutex<Issuer>) {
-    let number = issuer.lock().unwrap().issue();
-    let text = format!(r#"{{"version":1,"access_token":"at{number}","refresh_token":"rt{number}"}}"#);
-    store.exclusive(Duration::ZERO).unwrap().save(&Stored::from_text(&text).unwrap()).unwrap();
-}
-
-fn stored_number(inside: &mut dyn Exclusive) -> u64 {
-    number(&inside.load().expect("the file is torn").expect("the file is gone"))
-}
-
-fn number(stored: &Stored) -> u64 {
-    let value: serde_json::Value = serde_json::from_str(&stored.to_text()).unwrap();
-    value["refresh_token"].as_str().unwrap().strip_prefix("rt").unwrap().parse().unwrap()
 }
 
 fn report(name: &str, tally: &Tally) {

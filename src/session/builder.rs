@@ -8,7 +8,7 @@ use super::{Observer, Session, Shared};
 use crate::clock::Clock;
 use crate::events::{Event, Stats};
 use crate::flight::Flight;
-use crate::persist::{Keep, Keeper};
+use crate::persist::{Behind, Keep, Keeper};
 use crate::policy::{History, Policy};
 use crate::source::TokenSource;
 use crate::store::TokenStore;
@@ -42,8 +42,7 @@ impl SessionBuilder {
     }
 
     /// Starts with this token instead of none: one that was kept from an earlier run, or that came with a login. With a
-    /// store, it only serves if that is empty, and is stored with the first refresh; [`Session::set`] goes over what is
-    /// stored.
+    /// store, it only serves if that is empty, and is stored by the first call; [`Session::set`] goes over what is stored.
     pub fn token(mut self, token: Token) -> Self {
         self.token = Some(token);
         self
@@ -99,8 +98,8 @@ impl SessionBuilder {
         let session = Session(shared);
         let restored = session.0.keeper.as_ref().map(|keeper| keeper.restore()).transpose()?.flatten();
         match (restored, self.token) {
-            (Some(token), _) => session.put(token, |_| {}),
-            (None, Some(token)) => session.put(token, |keeper| keeper.fall_behind(false)),
+            (Some(token), _) => session.put(token, None),
+            (None, Some(token)) => session.put(token, Some(Behind::ByItself)),
             (None, None) => {}
         }
         Ok(session)

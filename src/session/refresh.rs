@@ -1,6 +1,7 @@
 //! The leader's work: from the moment it leads a flight to the flight's verdict.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Errand, Shared, Wish};
 use crate::clock::Tick;
@@ -9,20 +10,24 @@ use crate::flight::{Leader, Need};
 use crate::persist::{Answer, Obtained};
 use crate::source::{Fetch, Outcome, SourceError};
 use crate::store::Stored;
-use crate::token::Token;
+use crate::token::{Life, Token};
 use crate::{Error, ErrorKind, Result};
 
+/// How long a caller whose token is good waits for a store that is to be brought up to date.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 impl Shared {
-    /// Does the leader's work. `None`: the flight was superseded; look again.
+    /// Does the leader's work. `None`: the flight was superseded, or there was nothing to refresh; look again.
     pub(super) fn lead(&self, leader: Leader<'_, Token, Error>, wish: Wish) -> Result<Option<Arc<Token>>> {
         let begin = self.clock.now();
         let previous = leader.previous().map(|token| &**token);
         let reason = self.reason(previous, wish, begin);
         // Before the observer is told, who may set new credentials: this flight is for those of now.
         let errand = Errand { wish, begin, login: self.history.lock().login() };
-        if let Some(error) = self.keeper.as_ref().and_then(|keeper| keeper.still_ended()) {
-            let still_ours = leader.fail(error.clone(), Some(self.look_again()), is_end(&error));
-            return if still_ours { Err(error) } else { Ok(None) };
+        let Some(reason) = reason else { return self.catch_up(leader, errand) };
+        if let Some(end) = self.end_that_stands(&leader) {
+            let still_ours = leader.fail(end.clone(), Some(self.look_again()), is_end(&end));
+            return if still_ours { Err(end) } else { Ok(None) };
         }
         self.emit(Event::RefreshStarted { reason });
         let stands = || leader.stands();
@@ -42,7 +47,7 @@ impl Shared {
                 let life = token.life;
                 leader.publish(|generation| self.seal(token, life, generation)).map(Ok)
             }
-            Answer::Failed(error) => self.settle(leader, error, errand, obtained.news.held.take()).map(Err),
+            Answer::Failed(error) => self.settle(leader, error, errand).map(Err),
         };
         match &verdict {
             None => obtained.leave_superseded(self),
@@ -78,15 +83,50 @@ impl Shared {
         }
     }
 
-    fn reason(&self, previous: Option<&Token>, wish: Wish, now: Tick) -> Reason {
-        match previous {
-            None => Reason::First,
-            Some(previous) => match self.need(wish, previous, previous.origin.generation, now) {
-                Need::Refused => Reason::Refused,
-                Need::Mandatory { .. } => Reason::Expired,
-                Need::None | Need::Advisory => Reason::Stale,
-            },
+    /// Why a refresh is due. `None`: it is not, and the leader is here for the store's sake.
+    fn reason(&self, previous: Option<&Token>, wish: Wish, now: Tick) -> Option<Reason> {
+        let Some(previous) = previous else { return Some(Reason::First) };
+        match self.due(wish, previous, previous.origin.generation, now) {
+            Need::Refused => Some(Reason::Refused),
+            Need::Mandatory { .. } => Some(Reason::Expired),
+            Need::Advisory => Some(Reason::Stale),
+            // Young, and known to be bad from another's report.
+            Need::None if self.flight.current().2 => Some(Reason::Refused),
+            Need::None => None,
         }
+    }
+
+    /// The error that the session has ended with, if that is still so: it looks into the store now and then, where another
+    /// process may have logged in.
+    fn end_that_stands(&self, leader: &Leader<'_, Token, Error>) -> Option<Error> {
+        let keeper = self.keeper.as_ref()?;
+        // The others have a time after which the session tries again.
+        let end = leader.last_failure().filter(|error| error.retry_after().is_none())?;
+        keeper.has_nothing_new().then(|| end.clone())
+    }
+
+    /// Brings a store that is behind up to date, while all others go on with the token.
+    fn catch_up(&self, leader: Leader<'_, Token, Error>, errand: Errand) -> Result<Option<Arc<Token>>> {
+        let caught_up = self.keeper.as_ref().map_or(Ok(false), |keeper| keeper.catch_up(self, PATIENCE));
+        match caught_up {
+            Ok(saved) => {
+                drop(leader);
+                if saved {
+                    self.emit(Event::SavedLate);
+                }
+                Ok(None)
+            }
+            Err(error) => {
+                let verdict = self.settle(leader, SourceError::of_store(error.clone()), errand);
+                self.emit(Event::SaveFailed { error: &error });
+                verdict.map_or(Ok(None), Err)
+            }
+        }
+    }
+
+    /// Tells if the store could not follow.
+    pub(crate) fn report<T>(&self, followed: Result<T>) -> Result<T> {
+        followed.inspect_err(|error| self.emit(Event::SaveFailed { error }))
     }
 
     /// Asks the source, again after a pause if it is unavailable, within the budget.
@@ -140,9 +180,13 @@ impl Shared {
 
     /// A token from the store, with its life as far as clocks can tell.
     pub(crate) fn restored(&self, mut token: Token) -> Token {
-        let (now, wall) = (self.clock.now(), self.clock.wall());
-        token.life = self.policy.restored_life(&token, now, &self.history.lock(), wall);
+        token.life = self.restored_life(&token);
         token
+    }
+
+    pub(super) fn restored_life(&self, token: &Token) -> Life {
+        let (now, wall) = (self.clock.now(), self.clock.wall());
+        self.policy.restored_life(token, now, &self.history.lock(), wall)
     }
 
     pub(crate) fn to_be_stored(&self, token: &Token) -> Stored {
@@ -155,15 +199,8 @@ impl Shared {
         self.clock.now().after(self.history.lock().pause_to_look_again(&self.policy))
     }
 
-    /// Decides how long a failure stands, and makes it the flight's verdict. `None`: the flight was superseded. `held`: what
-    /// is in the store with it.
-    fn settle(
-        &self,
-        leader: Leader<'_, Token, Error>,
-        error: SourceError,
-        errand: Errand,
-        held: Option<Stored>,
-    ) -> Option<Error> {
+    /// Decides how long a failure stands, and makes it the flight's verdict. `None`: the flight was superseded.
+    fn settle(&self, leader: Leader<'_, Token, Error>, error: SourceError, errand: Errand) -> Option<Error> {
         let outcome = error.outcome();
         if outcome == Outcome::Reentrant {
             // The source's own mistake, in this one call: nothing is known of the server, and nothing to wait for.
@@ -175,10 +212,7 @@ impl Shared {
         let error = error.into_error(backoff);
         let until = match &self.keeper {
             // For ever, but for what another process may store.
-            Some(keeper) if backoff.is_none() => {
-                keeper.end(held, error.clone());
-                Some(self.look_again())
-            }
+            Some(_) if backoff.is_none() => Some(self.look_again()),
             _ => backoff.map(|backoff| self.clock.now().after(backoff)),
         };
         leader.fail(error.clone(), until, is_end(&error)).then_some(error)

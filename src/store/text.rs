@@ -7,11 +7,11 @@
 use std::fmt;
 use std::time::Duration;
 
-use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 use zeroize::Zeroizing;
 
 use super::Stored;
 use crate::Token;
+use crate::json::{self, Value};
 use crate::token::Secret;
 
 const VERSION: u64 = 1;
@@ -81,85 +81,83 @@ pub(crate) fn read(text: &[u8]) -> Result<Stored, Unreadable> {
     if text.trim_ascii().is_empty() {
         return Err(Unreadable::Foreign("it is empty"));
     }
-    // serde_json's own error may quote what it stumbled over.
-    let Head(version) =
-        serde_json::from_slice(text).map_err(|_| Unreadable::Foreign("it is no JSON object of ours"))?;
-    match version {
-        Some(VERSION) => {}
-        Some(version @ 2..) => return Err(Unreadable::Later(version)),
+    let mut members = Members::default();
+    let mut take = |name: &str, value| {
+        members.take(name, value);
+        Some(())
+    };
+    json::read_object(text, &mut take).ok_or(Unreadable::Foreign("it is no JSON object"))?;
+    match members.version {
+        Some(Value::Number(1.0)) => {}
+        Some(Value::Number(later)) if later >= 2.0 && later.fract() == 0.0 => {
+            return Err(Unreadable::Later(later as u64));
+        }
         _ => return Err(Unreadable::Foreign("it has no version that there ever was")),
     }
-    let Members(stored) = serde_json::from_slice(text)
-        .map_err(|_| Unreadable::Foreign("a member is not what version 1 says, or access_token is missing"))?;
-    // What no header may carry was not written by us.
-    match Token::new(stored.access.secret()) {
-        Ok(_) => Ok(stored),
-        Err(_) => Err(Unreadable::Foreign("its access_token is no bearer token")),
+    members.stored().ok_or(Unreadable::Foreign(
+        "a member is not what version 1 says, or access_token is no bearer token or missing",
+    ))
+}
+
+/// What stands under the names that are known, of whatever type.
+#[derive(Default)]
+struct Members {
+    version: Option<Value>,
+    access_token: Option<Value>,
+    refresh_token: Option<Value>,
+    scope: Option<Value>,
+    lifetime_ms: Option<Value>,
+    received_at_ms: Option<Value>,
+}
+
+impl Members {
+    fn take(&mut self, name: &str, value: Value) {
+        let member = match name {
+            "version" => &mut self.version,
+            "access_token" => &mut self.access_token,
+            "refresh_token" => &mut self.refresh_token,
+            "scope" => &mut self.scope,
+            "lifetime_ms" => &mut self.lifetime_ms,
+            "received_at_ms" => &mut self.received_at_ms,
+            _ => return,
+        };
+        *member = Some(value);
+    }
+
+    /// Version 1. `None` if a member is of another type than it says.
+    fn stored(self) -> Option<Stored> {
+        let access = Secret::from(self.access_token.and_then(text)?);
+        // What no header may carry was not written by us.
+        Token::new(access.secret()).ok()?;
+        Some(Stored {
+            access,
+            refresh: optional(self.refresh_token, text)?.filter(|refresh| !refresh.is_empty()).map(Secret::from),
+            scope: optional(self.scope, text)?.map(|scope| scope.to_string()),
+            lifetime: optional(self.lifetime_ms, milliseconds)?,
+            received: optional(self.received_at_ms, milliseconds)?,
+        })
     }
 }
 
-struct Head(Option<u64>);
-
-impl<'de> Deserialize<'de> for Head {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Object;
-
-        impl<'de> Visitor<'de> for Object {
-            type Value = Head;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a JSON object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Head, A::Error> {
-                let mut version = None;
-                while let Some(name) = map.next_key::<String>()? {
-                    match name.as_str() {
-                        "version" => version = Some(map.next_value()?),
-                        _ => drop(map.next_value::<IgnoredAny>()?),
-                    }
-                }
-                Ok(Head(version))
-            }
-        }
-
-        deserializer.deserialize_map(Object)
+/// A member that may be missing, but not be of another type. `None` if it is.
+fn optional<T>(member: Option<Value>, read: fn(Value) -> Option<T>) -> Option<Option<T>> {
+    match member {
+        None => Some(None),
+        Some(value) => read(value).map(Some),
     }
 }
 
-struct Members(Stored);
+fn text(value: Value) -> Option<Zeroizing<String>> {
+    match value {
+        Value::Text(text) => Some(text),
+        _ => None,
+    }
+}
 
-impl<'de> Deserialize<'de> for Members {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Object;
-
-        impl<'de> Visitor<'de> for Object {
-            type Value = Members;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a stored token")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
-                let (mut access, mut refresh, mut scope) = (None, None, None);
-                let (mut lifetime, mut received) = (None, None);
-                while let Some(name) = map.next_key::<String>()? {
-                    match name.as_str() {
-                        "access_token" => access = Some(Secret::new(map.next_value()?)),
-                        "refresh_token" => refresh = Some(Secret::new(map.next_value()?)),
-                        "scope" => scope = Some(map.next_value()?),
-                        "lifetime_ms" => lifetime = Some(Duration::from_millis(map.next_value()?)),
-                        "received_at_ms" => received = Some(Duration::from_millis(map.next_value()?)),
-                        _ => drop(map.next_value::<IgnoredAny>()?),
-                    }
-                }
-                let access = access.ok_or_else(|| A::Error::missing_field("access_token"))?;
-                let refresh = refresh.filter(|refresh: &Secret| !refresh.secret().is_empty());
-                Ok(Members(Stored { access, refresh, scope, lifetime, received }))
-            }
-        }
-
-        deserializer.deserialize_map(Object)
+fn milliseconds(value: Value) -> Option<Duration> {
+    match value {
+        Value::Number(number) if number >= 0.0 && number.fract() == 0.0 => Some(Duration::from_millis(number as u64)),
+        _ => None,
     }
 }
 
@@ -243,12 +241,19 @@ mod tests {
             "{\"version\":0}",
             "{\"version\":-1}",
             "{\"version\":\"1\"}",
-            "{\"version\":1.0,\"access_token\":\"a\"}",
+            "{\"version\":1.5,\"access_token\":\"a\"}",
+            "{\"version\":1e999,\"access_token\":\"a\"}",
+            "{\"version\":true,\"access_token\":\"a\"}",
             "{\"version\":1}",
             "{\"version\":1,\"access_token\":\"\"}",
             "{\"version\":1,\"access_token\":\"a b\"}",
             "{\"version\":1,\"access_token\":\"a\\r\\nX: 1\"}",
+            "{\"version\":1,\"access_token\":null}",
             "{\"version\":1,\"access_token\":\"a\",\"refresh_token\":7}",
+            "{\"version\":1,\"access_token\":\"a\",\"refresh_token\":null}",
+            "{\"version\":1,\"access_token\":\"a\",\"scope\":[\"a\"]}",
+            "{\"version\":1,\"access_token\":\"a\",\"received_at_ms\":1.5}",
+            "{\"version\":1,\"access_token\":\"a\",\"lifetime_ms\":false}",
             "{\"version\":1,\"access_token\":\"a\",\"lifetime_ms\":-1}",
             "{\"version\":1,\"access_token\":\"a\"} trailing",
             "\0\0\0\0",

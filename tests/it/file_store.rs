@@ -1,7 +1,6 @@
 //! One token in one file: rights, what is refused, what is kept, and the lock.
 
 use std::fs::{self, OpenOptions, Permissions};
-
 use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
@@ -55,8 +54,40 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        drop(fs::remove_dir_all(&self.0));
+        // In a process of its own, the place is the parent's.
+        if std::env::var_os(PLACE).is_none() {
+            drop(fs::remove_dir_all(&self.0));
+        }
     }
+}
+
+/// Where a test that runs again finds its place.
+const PLACE: &str = "UREQ_AUTH_PLACE";
+
+/// Runs the test of that name again, in a process of its own which `script` makes ready; exit status 77 there says that it
+/// cannot be made so here. `None`: the test is done, one way or the other. `Some`: this is that process.
+fn again(test: &str, shell: &[&str], script: &str) -> Option<Place> {
+    if let Some(place) = std::env::var_os(PLACE) {
+        return Some(Place(place.into()));
+    }
+    let place = Place::new();
+    let [program, arguments @ ..] = shell else { panic!("no shell") };
+    let ran = Command::new(program)
+        .args(arguments)
+        .arg(format!("{script}\nexec \"$0\" --exact \"$1\" --nocapture"))
+        .arg(std::env::current_exe().unwrap())
+        .arg(format!("file_store::{test}"))
+        .env(PLACE, &place.0)
+        .current_dir(&place.0)
+        .output();
+    match ran {
+        Ok(output) if output.status.success() => {
+            assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"), "{output:?}");
+        }
+        Ok(output) if output.status.code() == Some(101) => panic!("{}", String::from_utf8_lossy(&output.stderr)),
+        other => skipped(&format!("{test}: it cannot be made so here: {other:?}")),
+    }
+    None
 }
 
 fn stored(access: &str) -> Stored {
@@ -102,6 +133,21 @@ fn refusals(make: impl Fn(&Place)) -> [(Place, String); 2] {
     })
 }
 
+/// Sessions on one path, each with a store of its own, and the number of token calls that they make.
+fn sessions<const N: usize>(place: &Place, clock: &ManualClock) -> ([Session; N], Arc<AtomicUsize>) {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let sessions = std::array::from_fn(|_| {
+        let calls = Arc::clone(&calls);
+        let source = move |_: Option<&Token>| -> Result<Token, SourceError> {
+            let number = calls.fetch_add(1, Ordering::SeqCst) + 1;
+            Ok(Token::new(format!("a{number}"))?.with_refresh_token("r").with_expires_in(Duration::from_secs(100)))
+        };
+        let policy = Policy::new().with_jitter_seed(1);
+        Session::builder(source).store(place.store()).clock(clock.clone()).policy(policy).build().unwrap()
+    });
+    (sessions, calls)
+}
+
 #[test]
 fn what_is_written_where_with_which_rights() {
     let place = Place::new();
@@ -130,18 +176,20 @@ fn what_is_written_where_with_which_rights() {
     assert_eq!(place.names(), ["token.json.lock"], "the lock file stays");
 }
 
+/// `.ci/store` looks at its system calls.
 #[test]
 fn a_save_is_a_new_file_in_the_place_of_the_old_one() {
     let place = Place::new();
-    save(&place.store(), "a1").unwrap();
+    let store = place.store();
+    save(&store, "a1").unwrap();
     let old = fs::File::open(place.file()).unwrap();
-    save(&place.store(), "a2").unwrap();
+    save(&store, "a2").unwrap();
     assert_eq!(
         std::io::read_to_string(old).unwrap(),
         *stored("a1").to_text(),
         "who has it open has the old one, whole"
     );
-    assert_eq!(access(&place.store()).as_deref(), Some("a2"));
+    assert_eq!(access(&store).as_deref(), Some("a2"));
 }
 
 /// `.ci/store` counts its system calls.
@@ -172,223 +220,7 @@ fn what_a_killed_process_left_behind_is_in_nobodys_way() {
     assert_eq!(place.names(), ["token.json", "token.json.lock"]);
 }
 
-#[test]
-fn a_symbolic_link_is_refused_also_one_to_nothing() {
-    for there in [true, false] {
-        for (_place, text) in refusals(|place| {
-            if there {
-                fs::write(place.0.join("elsewhere"), "secret").unwrap();
-            }
-            symlink(place.0.join("elsewhere"), place.file()).unwrap();
-        }) {
-            assert!(text.contains("symbolic link"), "{text}");
-        }
-    }
-}
-
-#[test]
-fn links_beside_the_file_are_not_followed() {
-    let place = Place::new();
-    let elsewhere = place.0.join("elsewhere");
-    fs::write(&elsewhere, "precious").unwrap();
-    symlink(&elsewhere, place.beside(".tmp")).unwrap();
-    save(&place.store(), "a1").unwrap();
-    assert_eq!(fs::read_to_string(&elsewhere).unwrap(), "precious");
-
-    fs::remove_file(place.beside(".lock")).unwrap();
-    symlink(&elsewhere, place.beside(".lock")).unwrap();
-    let error = place.store().exclusive(LONG).err().unwrap();
-    assert_eq!(error.kind(), ErrorKind::Store);
-    assert!(error.to_string().contains("token.json.lock"), "{error}");
-}
-
-#[test]
-fn a_directory_or_a_pipe_is_refused() {
-    refusals(|place| fs::create_dir(place.file()).unwrap());
-    for (_place, text) in refusals(|place| {
-        assert!(Command::new("mkfifo").arg("-m").arg("600").arg(place.file()).status().unwrap().success());
-    }) {
-        assert!(text.contains("no ordinary file"), "{text}");
-    }
-}
-
-#[test]
-fn a_file_that_others_can_read_is_refused() {
-    for rights in [0o640, 0o604, 0o666, 0o610] {
-        for (_place, text) in refusals(|place| {
-            place.write(&*stored("secret").to_text());
-            fs::set_permissions(place.file(), Permissions::from_mode(rights)).unwrap();
-        }) {
-            assert!(text.contains("chmod 600"), "{text}");
-        }
-    }
-}
-
-#[test]
-fn a_file_of_another_user_is_refused() {
-    let place = Place::new();
-    place.write(&*stored("secret").to_text());
-    if std::os::unix::fs::chown(place.file(), Some(54_321), None).is_err() {
-        skipped("a_file_of_another_user_is_refused: only root can give a file away");
-        return;
-    }
-    let error = place.store().load().unwrap_err();
-    assert!(error.to_string().contains("belongs to user 54321"), "{error}");
-}
-
-#[test]
-fn what_is_no_token_is_an_error_and_kept_aside() {
-    let whole = stored("secret-a").to_text();
-    let texts: [&[u8]; 6] = [
-        b"",
-        b"\n",
-        &whole.as_bytes()[..whole.len() / 2],
-        b"secret of another program",
-        b"{\"version\":0}",
-        &[0; 4096],
-    ];
-    for content in texts {
-        for (place, text) in refusals(|place| place.write(content)) {
-            assert_eq!(place.names(), ["token.json.corrupt-1", "token.json.lock"]);
-            assert_eq!(fs::read(place.beside(".corrupt-1")).unwrap(), content);
-            assert!(text.contains("token.json.corrupt-1"), "{text}");
-            // The error came; after it there is room for a login.
-            assert!(place.store().load().unwrap().is_none());
-            place.write(content);
-            assert!(place.store().load().is_err());
-            assert_eq!(place.names(), ["token.json.corrupt-1", "token.json.corrupt-2", "token.json.lock"]);
-        }
-    }
-}
-
-#[test]
-fn a_file_without_end_is_no_token() {
-    for (place, _) in refusals(|place| {
-        place.write("");
-        OpenOptions::new().write(true).open(place.file()).unwrap().set_len(1 << 40).unwrap();
-    }) {
-        assert_eq!(place.names(), ["token.json.corrupt-1", "token.json.lock"]);
-    }
-}
-
-#[test]
-fn what_looks_torn_from_outside_is_left_alone_while_somebody_is_inside() {
-    let place = Place::new();
-    let store = place.store();
-    let mut section = store.exclusive(LONG).unwrap();
-    place.write("torn");
-    assert_eq!(place.store().load().unwrap_err().kind(), ErrorKind::Store);
-    assert_eq!(fs::read_to_string(place.file()).unwrap(), "torn");
-    section.save(&stored("a1")).unwrap();
-    assert_eq!(access(&place.store()).as_deref(), Some("a1"));
-}
-
-#[test]
-fn a_later_version_is_an_error_and_stays_where_it_is() {
-    let later = r#"{"version":2,"tokens":["secret"]}"#;
-    for (place, text) in refusals(|place| place.write(later)) {
-        assert!(text.contains("version 2"), "{text}");
-        assert_eq!(fs::read_to_string(place.file()).unwrap(), later);
-    }
-}
-
-#[test]
-fn a_directory_that_is_not_there() {
-    let place = Place::new();
-    let store = FileStore::new(place.0.join("none/token.json"));
-    assert!(store.load().unwrap().is_none());
-    let error = store.exclusive(LONG).err().unwrap();
-    assert!(error.to_string().contains("create the directory"), "{error}");
-}
-
-#[test]
-fn the_lock_keeps_out_another_store_on_the_path_and_its_wait_has_an_end() {
-    let place = Place::new();
-    let store = place.store();
-    let inside = store.exclusive(LONG).unwrap();
-    let error = place.store().exclusive(Duration::from_millis(20)).err().unwrap();
-    assert_eq!(error.kind(), ErrorKind::Timeout);
-    assert!(error.to_string().contains("token.json.lock"), "{error}");
-    assert!(store.exclusive(Duration::ZERO).is_err(), "nor is the same store let in twice");
-    drop(inside);
-    assert!(place.store().exclusive(Duration::ZERO).is_ok());
-}
-
-#[test]
-fn a_lock_file_that_was_removed_under_its_holder_locks_nobody_out() {
-    let place = Place::new();
-    let store = place.store();
-    let _inside = store.exclusive(LONG).unwrap();
-    fs::remove_file(place.beside(".lock")).unwrap();
-    assert!(place.store().exclusive(Duration::ZERO).is_ok());
-}
-
-/// Sessions on one path, each with a store of its own, and the number of token calls that they make.
-fn sessions<const N: usize>(place: &Place, clock: &ManualClock) -> ([Session; N], Arc<AtomicUsize>) {
-    let calls = Arc::new(AtomicUsize::new(0));
-    let sessions = std::array::from_fn(|_| {
-        let calls = Arc::clone(&calls);
-        let source = move |_: Option<&Token>| -> Result<Token, SourceError> {
-            let number = calls.fetch_add(1, Ordering::SeqCst) + 1;
-            Ok(Token::new(format!("a{number}"))?.with_refresh_token("r").with_expires_in(Duration::from_secs(100)))
-        };
-        let policy = Policy::new().with_jitter_seed(1);
-        Session::builder(source).store(place.store()).clock(clock.clone()).policy(policy).build().unwrap()
-    });
-    (sessions, calls)
-}
-
-#[test]
-fn sessions_of_one_process_with_a_store_each_make_one_token_call() {
-    let (place, clock) = (Place::new(), ManualClock::new(Some(WALL)));
-    let (sessions, calls) = sessions::<4>(&place, &clock);
-    for round in 1..=5 {
-        thread::scope(|scope| {
-            for session in sessions.iter().cycle().take(16) {
-                scope.spawn(|| assert_eq!(session.token().unwrap().secret(), format!("a{round}")));
-            }
-        });
-        assert_eq!(calls.load(Ordering::SeqCst), round);
-        clock.advance(Duration::from_secs(200));
-    }
-}
-
-#[test]
-fn a_file_replaced_while_we_wait_for_the_lock_is_read_anew() {
-    let (place, clock) = (Place::new(), ManualClock::new(Some(WALL)));
-    let ([session], calls) = sessions(&place, &clock);
-    session.token().unwrap();
-    clock.advance(Duration::from_secs(200));
-    let store = place.store();
-    let inside = store.exclusive(LONG).unwrap();
-    thread::scope(|scope| {
-        let waiting = scope.spawn(|| session.token());
-        // By somebody who takes no lock.
-        fs::write(place.beside(".mine"), "").unwrap();
-        fs::set_permissions(place.beside(".mine"), Permissions::from_mode(0o600)).unwrap();
-        fs::write(place.beside(".mine"), &*stored("b1").to_text()).unwrap();
-        fs::rename(place.beside(".mine"), place.file()).unwrap();
-        drop(inside);
-        assert_eq!(waiting.join().unwrap().unwrap().secret(), "b1");
-    });
-    assert_eq!(calls.load(Ordering::SeqCst), 1);
-}
-
-#[test]
-fn a_file_removed_while_we_wait_for_the_lock_is_a_logout() {
-    let (place, clock) = (Place::new(), ManualClock::new(Some(WALL)));
-    let ([session], calls) = sessions(&place, &clock);
-    session.token().unwrap();
-    clock.advance(Duration::from_secs(200));
-    let store = place.store();
-    let inside = store.exclusive(LONG).unwrap();
-    thread::scope(|scope| {
-        let waiting = scope.spawn(|| session.token());
-        fs::remove_file(place.file()).unwrap();
-        drop(inside);
-        assert_eq!(waiting.join().unwrap().unwrap_err().kind(), ErrorKind::LoggedOut);
-    });
-    assert_eq!(calls.load(Ordering::SeqCst), 1);
-}
-
 mod faults;
+mod lock;
+mod paths;
+mod refused;

@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader, Lines, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 use std::{env, fs, thread};
 
@@ -23,7 +23,17 @@ pub(crate) struct Worker {
 impl Worker {
     /// Runs the test function `worker` of this binary in another process.
     pub(crate) fn start(arguments: &[&str]) -> Worker {
-        let mut child = Command::new(env::current_exe().unwrap())
+        Self::spawn(Command::new(env::current_exe().unwrap()), arguments)
+    }
+
+    /// The same by way of another program.
+    pub(crate) fn under(mut program: Command, arguments: &[&str]) -> Worker {
+        program.arg(env::current_exe().unwrap());
+        Self::spawn(program, arguments)
+    }
+
+    fn spawn(mut command: Command, arguments: &[&str]) -> Worker {
+        let mut child = command
             .args(["--exact", "worker", "--nocapture", "--quiet"])
             .env(ARGUMENTS, arguments.join("\n"))
             .stdin(Stdio::piped())
@@ -40,13 +50,22 @@ impl Worker {
         self.lines.by_ref().map_while(Result::ok).find_map(|line| Some(line.split_once(MARK)?.1.to_owned()))
     }
 
-    /// Tells it to stop, and says whether all went well.
-    pub(crate) fn stop(&mut self) {
+    /// All that it says until it has ended well.
+    pub(crate) fn all(mut self) -> Vec<String> {
         self.input = None;
+        let said = std::iter::from_fn(|| self.says()).collect();
+        assert!(self.end());
+        said
     }
 
+    /// What tells it to go on when written to, and to stop when dropped.
+    pub(crate) fn leash(&mut self) -> ChildStdin {
+        self.input.take().unwrap()
+    }
+
+    /// Tells it to stop, and says whether all went well.
     pub(crate) fn end(mut self) -> bool {
-        self.stop();
+        self.input = None;
         while self.lines.next().is_some() {}
         self.child.wait().unwrap().success()
     }
@@ -81,6 +100,12 @@ pub(crate) fn say(what: &str) {
     out.flush().unwrap();
 }
 
+/// Says that it is ready, and waits until it is told to go on. False if it is to stop instead.
+pub(crate) fn ready() -> bool {
+    say("ready");
+    std::io::stdin().read_exact(&mut [0]).is_ok()
+}
+
 /// Becomes true when the input ends.
 pub(crate) fn told_to_stop() -> Arc<AtomicBool> {
     let stop = Arc::new(AtomicBool::new(false));
@@ -101,8 +126,10 @@ pub(crate) struct Place(PathBuf);
 
 impl Place {
     pub(crate) fn new(name: &str) -> Place {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let base = env::var_os("UREQ_AUTH_TEST_DIR").map_or_else(env::temp_dir, PathBuf::from);
-        let path = base.join(format!("ureq-auth-{name}-{}", std::process::id()));
+        let path = base.join(format!("ureq-auth-{name}-{}-{number}", std::process::id()));
         fs::create_dir(&path).unwrap();
         Place(path)
     }

@@ -1,0 +1,119 @@
+//! What a session knows of its store between two stays in it.
+
+use std::time::Duration;
+
+use super::section::Section;
+use super::{Answer, Behind, Keep, News, Obtained};
+use crate::Result;
+use crate::session::{Errand, Shared};
+use crate::source::SourceError;
+use crate::store::{Stored, TokenStore};
+use crate::sync::{self, Mutex, ThreadId};
+use crate::token::Token;
+
+pub(crate) struct Keeper {
+    store: Box<dyn TokenStore>,
+    pub(super) memory: Mutex<Memory>,
+}
+
+#[derive(Default)]
+pub(super) struct Memory {
+    /// What the store held when this session last knew.
+    pub(super) known: Option<Stored>,
+    /// Taken by who brings the store up to date, and put back should that fail.
+    pub(super) behind: Option<Behind>,
+    /// Who is in the exclusive section: it must not wait for itself.
+    pub(super) inside: Option<ThreadId>,
+}
+
+impl Memory {
+    fn is_mine(&self) -> bool {
+        self.inside == Some(sync::current_thread())
+    }
+}
+
+impl Keeper {
+    pub(crate) fn new(store: impl TokenStore + 'static) -> Self {
+        Keeper { store: Box::new(store), memory: Mutex::new(Memory::default()) }
+    }
+
+    fn enter(&self, timeout: Duration) -> Result<Section<'_>> {
+        let inside = self.store.exclusive(timeout)?;
+        Ok(Section::new(self, inside))
+    }
+
+    pub(super) fn know(&self, stored: Option<Stored>) {
+        let old = std::mem::replace(&mut self.memory.lock().known, stored);
+        // Wiping memory is nothing to do under a lock.
+        drop(old);
+    }
+}
+
+impl Keep for Keeper {
+    fn restore(&self) -> Result<Option<Token>> {
+        let stored = self.store.load()?;
+        let token = stored.as_ref().map(Stored::to_token).transpose()?;
+        self.know(stored);
+        Ok(token)
+    }
+
+    fn has_nothing_new(&self) -> bool {
+        // Outside the section: whatever is there is read again inside, before anything is done about it.
+        match self.store.load() {
+            Ok(None) => true,
+            Ok(Some(found)) => self.memory.lock().known.as_ref().is_some_and(|known| known.is_same_as(&found)),
+            Err(_) => false,
+        }
+    }
+
+    fn obtain<'a>(
+        &'a self,
+        shared: &Shared,
+        previous: Option<&Token>,
+        stands: &dyn Fn() -> bool,
+        errand: Errand,
+    ) -> Obtained<'a> {
+        let time_left = shared.policy.budget.saturating_sub(shared.clock.now().since(errand.begin));
+        let mut section = match self.enter(time_left) {
+            Ok(section) => section,
+            Err(error) => return Obtained::without_store(Answer::Failed(SourceError::of_store(error))),
+        };
+        let mut news = News::default();
+        // While we waited, somebody may have logged in or out: then there is nothing to be refreshed.
+        let answer = if stands() {
+            let answer = section.renew(shared, previous, stands, errand, &mut news);
+            answer.unwrap_or_else(Answer::Failed)
+        } else {
+            Answer::Superseded
+        };
+        Obtained { answer, news, section: Some(section) }
+    }
+
+    fn fall_behind(&self, behind: Behind) {
+        self.memory.lock().behind = Some(behind);
+    }
+
+    fn is_behind(&self) -> bool {
+        let memory = self.memory.lock();
+        memory.behind.is_some() && !memory.is_mine()
+    }
+
+    fn catch_up(&self, shared: &Shared, timeout: Duration) -> Result<bool> {
+        if self.memory.lock().is_mine() {
+            // Called from within the source: the flight on this thread is superseded by that, and writes it in the end.
+            return Ok(false);
+        }
+        self.enter(timeout)?.catch_up(shared)
+    }
+
+    fn empty(&self, shared: &Shared) -> Result<Option<Token>> {
+        if self.memory.lock().is_mine() {
+            return Ok(None);
+        }
+        let mut section = self.enter(shared.policy.budget)?;
+        // What cannot be read is emptied all the same.
+        let stored = section.load().ok().flatten();
+        section.catch_up(shared)?;
+        Ok(stored.and_then(|stored| stored.to_token().ok()))
+    }
+}

@@ -1,0 +1,178 @@
+//! A stay in the store's exclusive section: all that a session does there.
+
+use super::keeper::Keeper;
+use super::{Answer, Behind, News};
+use crate::Result;
+use crate::policy::Freshness;
+use crate::session::{Errand, Shared, Wish};
+use crate::source::{Outcome, SourceError};
+use crate::store::{Exclusive, Stored};
+use crate::sync;
+use crate::token::Token;
+
+pub(super) struct Section<'a> {
+    keeper: &'a Keeper,
+    inside: Box<dyn Exclusive + 'a>,
+}
+
+/// What is in the store, and what it is as a token.
+struct Found {
+    stored: Stored,
+    token: Token,
+}
+
+impl<'a> Section<'a> {
+    pub(super) fn new(keeper: &'a Keeper, inside: Box<dyn Exclusive + 'a>) -> Self {
+        keeper.memory.lock().inside = Some(sync::current_thread());
+        Section { keeper, inside }
+    }
+
+    pub(super) fn load(&mut self) -> Result<Option<Stored>> {
+        self.inside.load()
+    }
+
+    /// Re-read, compare, then adopt or exchange.
+    pub(super) fn renew(
+        &mut self,
+        shared: &Shared,
+        previous: Option<&Token>,
+        stands: &dyn Fn() -> bool,
+        errand: Errand,
+        news: &mut News,
+    ) -> Result<Answer, SourceError> {
+        let saved_late = self.catch_up(shared).map_err(SourceError::of_store)?;
+        // Looked at again: what the store has just followed may be a logout. It counts as stored now, so that a token written
+        // over it would stay.
+        if !stands() {
+            return Ok(Answer::Superseded);
+        }
+        news.saved_late = saved_late;
+        let held_one = self.keeper.memory.lock().known.is_some();
+        let mut stored = match self.find(shared).map_err(SourceError::of_store)? {
+            Some(found) if found.serves(shared, previous, errand.wish) => return Ok(Answer::Adopted(found.token)),
+            Some(found) => Some(found.token),
+            None if held_one => return Err(SourceError::logged_out()),
+            None => None,
+        };
+        self.inside.prepare().map_err(SourceError::of_store)?;
+        let mut is_repeated = false;
+        loop {
+            let used = stored.as_ref().or(previous);
+            let error = match shared.ask(used, stands, errand) {
+                Ok(token) => {
+                    news.save_error = self.save(shared, &token).err();
+                    return Ok(Answer::Fetched(token));
+                }
+                Err(error) => error,
+            };
+            if !matches!(error.outcome(), Outcome::Rejected | Outcome::Unknown) {
+                return Err(error);
+            }
+            // Nobody should have changed the store while we are in the section; somebody who copies files may have.
+            let Ok(Some(found)) = self.find(shared) else { return Err(error) };
+            if found.serves(shared, used, errand.wish) {
+                return Ok(Answer::Adopted(found.token));
+            }
+            let is_rejected = error.outcome() == Outcome::Rejected;
+            if is_rejected && used.is_some_and(|used| found.stored.has_key_of(used)) {
+                // Where it cannot be removed, it costs the next process one round trip.
+                news.save_error = self.remove().err();
+                return Err(error);
+            }
+            if !is_rejected || is_repeated {
+                return Err(error);
+            }
+            is_repeated = true;
+            stored = Some(found.token);
+        }
+    }
+
+    /// What is in the store, which this session knows from now on.
+    fn find(&mut self, shared: &Shared) -> Result<Option<Found>> {
+        let stored = self.inside.load().inspect_err(|_| {
+            // Whatever is there next, it was not put there by another session's logout.
+            self.keeper.know(None);
+        })?;
+        self.keeper.know(stored.clone());
+        let found = |stored: Stored| {
+            let token = shared.restored(stored.to_token()?);
+            Ok(Found { stored, token })
+        };
+        stored.map(found).transpose()
+    }
+
+    fn save(&mut self, shared: &Shared, token: &Token) -> Result<()> {
+        let stored = shared.to_be_stored(token);
+        if let Err(error) = self.inside.save(&stored) {
+            // What the user has set meanwhile goes first.
+            self.keeper.memory.lock().behind.get_or_insert(Behind::ByItself);
+            return Err(error);
+        }
+        self.keeper.know(Some(stored));
+        Ok(())
+    }
+
+    fn remove(&mut self) -> Result<()> {
+        self.inside.remove()?;
+        self.keeper.know(None);
+        Ok(())
+    }
+
+    /// Stores the flight's token, or empties the store with it, if the store is behind. Was there something to do?
+    pub(super) fn catch_up(&mut self, shared: &Shared) -> Result<bool> {
+        // Taken before the look at the flight: should somebody put something else there meanwhile, the store is behind again.
+        let Some(behind) = self.keeper.memory.lock().behind.take() else { return Ok(false) };
+        self.follow(shared, behind).inspect_err(|_| {
+            self.keeper.memory.lock().behind.get_or_insert(behind);
+        })
+    }
+
+    fn follow(&mut self, shared: &Shared, behind: Behind) -> Result<bool> {
+        let (current, _, _) = shared.flight.current();
+        let current = current.map(|token| shared.to_be_stored(&token));
+        match (current, behind) {
+            (Some(current), Behind::ByHand) => {
+                self.inside.save(&current)?;
+                self.keeper.know(Some(current));
+            }
+            (None, Behind::ByHand) => self.remove()?,
+            (Some(current), Behind::ByItself) => {
+                let found = self.inside.load()?;
+                let known = self.keeper.memory.lock().known.clone();
+                if !is_same(found.as_ref(), known.as_ref()) && !is_same(found.as_ref(), Some(&current)) {
+                    // Another session has stored something since, or has emptied the store: it was later.
+                    return Ok(false);
+                }
+                self.inside.save(&current)?;
+                self.keeper.know(Some(current));
+            }
+            // Gone before it was stored.
+            (None, Behind::ByItself) => return Ok(false),
+        }
+        Ok(true)
+    }
+}
+
+impl Drop for Section<'_> {
+    fn drop(&mut self) {
+        // Before the section itself ends, which is when `inside` is dropped: the next one enters its own name.
+        self.keeper.memory.lock().inside = None;
+    }
+}
+
+impl Found {
+    /// Is it another token than `used`, and does it live for long enough?
+    fn serves(&self, shared: &Shared, used: Option<&Token>, wish: Wish) -> bool {
+        let is_other = used.is_none_or(|used| !self.stored.has_access_of(used));
+        let freshness = shared.policy.freshness(&self.token.life, shared.clock.now(), wish.valid_for);
+        is_other && matches!(freshness, Freshness::Fresh | Freshness::Stale)
+    }
+}
+
+fn is_same(one: Option<&Stored>, other: Option<&Stored>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => one.is_same_as(other),
+        (None, None) => true,
+        _ => false,
+    }
+}

@@ -1,0 +1,171 @@
+//! The exclusive section: all that is done to the file.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind as Io, Seek as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering::Relaxed;
+
+use rustix::fs::{FlockOperation, flock};
+
+use super::checked::{check, check_is_file, failed, open, own};
+use super::{FileStore, MAX_LENGTH, Read};
+use crate::store::{Exclusive, Stored};
+use crate::{Error, Result};
+
+/// What is written ahead of an exchange, at least, to have the room for its result.
+const RESERVE: usize = 16 * 1024;
+
+/// So many files that were no tokens are kept beside the store.
+const MAX_ASIDE: u32 = 100;
+
+pub(super) struct Section<'a> {
+    store: &'a FileStore,
+    directory: &'a Path,
+    lock: File,
+    /// What `prepare` has made ready.
+    next: Option<Next>,
+}
+
+/// All that a save needs to have open, so that it cannot fail for want of it: the next token's file, and the directory, for
+/// the sync that makes the rename durable.
+struct Next {
+    file: File,
+    directory: File,
+}
+
+impl<'a> Section<'a> {
+    pub(super) fn new(store: &'a FileStore, directory: &'a Path, lock: File) -> Self {
+        Section { store, directory, lock, next: None }
+    }
+
+    fn temporary(&self) -> PathBuf {
+        self.store.beside(".tmp")
+    }
+
+    fn begin(&self) -> Result<Next> {
+        let directory = File::open(self.directory).map_err(|error| failed("opened", self.directory, &error))?;
+        let path = self.temporary();
+        remove_if_there(&path)?;
+        let file = open(&path, OpenOptions::new().write(true).create_new(true))
+            .map_err(|error| failed("created", &path, &error))?;
+        let metadata = check(&path, &file)?;
+        own(&file, &metadata).map_err(|error| failed("created", &path, &error))?;
+        Ok(Next { file, directory })
+    }
+
+    fn write(&mut self, stored: &Stored) -> Result<()> {
+        let text = stored.to_text();
+        if text.len() as u64 > MAX_LENGTH {
+            return Err(Error::store(format!(
+                "{} is too small for this token: it is too long",
+                self.store.path.display()
+            )));
+        }
+        let Next { mut file, directory } = match self.next.take() {
+            Some(next) => next,
+            None => self.begin()?,
+        };
+        let (temporary, path) = (self.temporary(), &self.store.path);
+        let written = file.rewind().and_then(|()| file.write_all(text.as_bytes()));
+        let written = written.and_then(|()| file.set_len(text.len() as u64)).and_then(|()| file.sync_all());
+        let written = written.and_then(|()| fs::rename(&temporary, path));
+        written.map_err(|error| {
+            let _litter = fs::remove_file(&temporary);
+            failed("written", path, &error)
+        })?;
+        self.store.proven.store(true, Relaxed);
+        self.sync(&directory)
+    }
+
+    fn sync(&self, directory: &File) -> Result<()> {
+        match directory.sync_all() {
+            // There are file systems that have nothing to say to this.
+            Err(error) if !matches!(error.kind(), Io::InvalidInput | Io::Unsupported) => {
+                Err(failed("made durable", self.directory, &error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Renames what is no token, and says so. An error if it has to stay where it is.
+    fn put_aside(&self, why: &str) -> Result<Error> {
+        for number in 1..=MAX_ASIDE {
+            let aside = self.store.beside(&format!(".corrupt-{number}"));
+            if fs::symlink_metadata(&aside).is_ok() {
+                continue;
+            }
+            fs::rename(&self.store.path, &aside).map_err(|error| failed("renamed", &self.store.path, &error))?;
+            return Ok(self.store.foreign(why, &format!("is kept as {}", aside.display())));
+        }
+        Err(self.store.foreign(why, "is still there, for there are too many like it beside it already"))
+    }
+}
+
+impl Exclusive for Section<'_> {
+    fn load(&mut self) -> Result<Option<Stored>> {
+        match self.store.read()? {
+            Read::Nothing => Ok(None),
+            Read::Stored(stored) => Ok(Some(stored)),
+            Read::Foreign(why) => Err(self.put_aside(why)?),
+        }
+    }
+
+    fn prepare(&mut self) -> Result<()> {
+        let found = self.load()?;
+        if let (Some(found), false) = (&found, self.store.proven.load(Relaxed)) {
+            // There are files that can be read and written, and nothing can take their place: mounts of their own, say. That
+            // is found out with a token that is there already.
+            self.write(found)?;
+        }
+        let length = fs::symlink_metadata(&self.store.path).map_or(0, |metadata| metadata.len().min(MAX_LENGTH));
+        let room = RESERVE.max(2 * usize::try_from(length).unwrap_or(0));
+        let mut next = self.begin()?;
+        // The token is written over this: then the disk cannot be full for it any more. Synced, because a network file system
+        // and a disk that fails say so only then.
+        let reserved = next.file.write_all(&vec![b' '; room]).and_then(|()| next.file.sync_all());
+        self.next = Some(next);
+        reserved.map_err(|error| failed("written", &self.temporary(), &error))
+    }
+
+    fn save(&mut self, stored: &Stored) -> Result<()> {
+        // What must not be read must not be gone over either, and what is no token is kept. `prepare` has looked.
+        if self.next.is_none() {
+            if let Read::Foreign(why) = self.store.read()? {
+                let kept = self.put_aside(why)?;
+                log::warn!("{kept}");
+            }
+        }
+        self.write(stored)
+    }
+
+    fn remove(&mut self) -> Result<()> {
+        check_is_file(&self.store.path)?;
+        // A process that was killed may have left a token in it.
+        remove_if_there(&self.temporary())?;
+        if !remove_if_there(&self.store.path)? {
+            return Ok(());
+        }
+        let directory = File::open(self.directory).map_err(|error| failed("opened", self.directory, &error))?;
+        self.sync(&directory)
+    }
+}
+
+/// Was it there?
+fn remove_if_there(path: &Path) -> Result<bool> {
+    match fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == Io::NotFound => Ok(false),
+        Err(error) => Err(failed("removed", path, &error)),
+    }
+}
+
+impl Drop for Section<'_> {
+    fn drop(&mut self) {
+        // Room that nothing came of.
+        if self.next.take().is_some() {
+            let _litter = fs::remove_file(self.temporary());
+        }
+        // To close the file would do, were it not for a child process that was forked just now and has not come to its exec.
+        let _closed_next = flock(&self.lock, FlockOperation::Unlock);
+    }
+}

@@ -1,0 +1,208 @@
+//! What is neither read nor gone over, and what is kept.
+
+use super::*;
+
+#[test]
+fn a_symbolic_link_is_refused_also_one_to_nothing() {
+    for there in [true, false] {
+        for (_place, text) in refusals(|place| {
+            if there {
+                fs::write(place.0.join("elsewhere"), "secret").unwrap();
+            }
+            symlink(place.0.join("elsewhere"), place.file()).unwrap();
+        }) {
+            assert!(text.contains("symbolic link"), "{text}");
+        }
+    }
+}
+
+#[test]
+fn links_beside_the_file_are_not_followed() {
+    let place = Place::new();
+    let elsewhere = place.0.join("elsewhere");
+    fs::write(&elsewhere, "precious").unwrap();
+    symlink(&elsewhere, place.beside(".tmp")).unwrap();
+    save(&place.store(), "a1").unwrap();
+    assert_eq!(fs::read_to_string(&elsewhere).unwrap(), "precious");
+
+    fs::remove_file(place.beside(".lock")).unwrap();
+    symlink(&elsewhere, place.beside(".lock")).unwrap();
+    let error = place.store().exclusive(LONG).err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Store);
+    assert!(error.to_string().contains("token.json.lock"), "{error}");
+}
+
+#[test]
+fn a_directory_or_a_pipe_is_refused() {
+    refusals(|place| fs::create_dir(place.file()).unwrap());
+    for (_place, text) in refusals(|place| {
+        assert!(Command::new("mkfifo").arg("-m").arg("600").arg(place.file()).status().unwrap().success());
+    }) {
+        assert!(text.contains("no ordinary file"), "{text}");
+    }
+}
+
+#[test]
+fn a_file_that_others_can_read_is_refused() {
+    for rights in [0o640, 0o604, 0o666, 0o610] {
+        for (_place, text) in refusals(|place| {
+            place.write(&*stored("secret").to_text());
+            fs::set_permissions(place.file(), Permissions::from_mode(rights)).unwrap();
+        }) {
+            assert!(text.contains("chmod 600"), "{text}");
+        }
+    }
+}
+
+#[test]
+fn a_file_of_another_user_is_refused() {
+    let place = Place::new();
+    place.write(&*stored("secret").to_text());
+    if std::os::unix::fs::chown(place.file(), Some(54_321), None).is_err() {
+        skipped("a_file_of_another_user_is_refused: only root can give a file away");
+        return;
+    }
+    let error = place.store().load().unwrap_err();
+    assert!(error.to_string().contains("belongs to user 54321"), "{error}");
+}
+
+#[test]
+fn what_is_no_token_is_an_error_and_kept_aside() {
+    let whole = stored("secret-a").to_text();
+    let texts: [&[u8]; 6] = [
+        b"",
+        b"\n",
+        &whole.as_bytes()[..whole.len() / 2],
+        b"secret of another program",
+        b"{\"version\":0}",
+        &[0; 4096],
+    ];
+    for content in texts {
+        for (place, text) in refusals(|place| place.write(content)) {
+            assert_eq!(place.names(), ["token.json.corrupt-1", "token.json.lock"]);
+            assert_eq!(fs::read(place.beside(".corrupt-1")).unwrap(), content);
+            assert!(text.contains("token.json.corrupt-1"), "{text}");
+            // The error came; after it there is room for a login.
+            assert!(place.store().load().unwrap().is_none());
+            place.write(content);
+            assert!(place.store().load().is_err());
+            assert_eq!(place.names(), ["token.json.corrupt-1", "token.json.corrupt-2", "token.json.lock"]);
+        }
+    }
+}
+
+#[test]
+fn a_file_without_end_is_no_token() {
+    for (place, _) in refusals(|place| {
+        place.write("");
+        OpenOptions::new().write(true).open(place.file()).unwrap().set_len(1 << 40).unwrap();
+    }) {
+        assert_eq!(place.names(), ["token.json.corrupt-1", "token.json.lock"]);
+    }
+}
+
+#[test]
+fn what_looks_torn_from_outside_is_left_alone_while_somebody_is_inside() {
+    let place = Place::new();
+    let store = place.store();
+    let mut section = store.exclusive(LONG).unwrap();
+    place.write("torn");
+    assert_eq!(place.store().load().unwrap_err().kind(), ErrorKind::Store);
+    assert_eq!(fs::read_to_string(place.file()).unwrap(), "torn");
+    section.save(&stored("a1")).unwrap();
+    assert_eq!(access(&place.store()).as_deref(), Some("a1"));
+}
+
+#[test]
+fn a_later_version_is_an_error_and_stays_where_it_is() {
+    let later = r#"{"version":2,"tokens":["secret"]}"#;
+    for (place, text) in refusals(|place| place.write(later)) {
+        assert!(text.contains("version 2"), "{text}");
+        assert_eq!(fs::read_to_string(place.file()).unwrap(), later);
+    }
+}
+
+#[test]
+fn a_directory_that_is_not_there() {
+    let place = Place::new();
+    let store = FileStore::new(place.0.join("none/token.json"));
+    assert!(store.load().unwrap().is_none());
+    let error = store.exclusive(LONG).err().unwrap();
+    assert!(error.to_string().contains("create the directory"), "{error}");
+}
+
+/// What stands in the file's place, from before and after a save that did not look first.
+fn not_gone_over(make: impl Fn(&Place)) -> (Place, String) {
+    let place = Place::new();
+    make(&place);
+    let before = place.names();
+    let store = place.store();
+    let error = store.exclusive(LONG).unwrap().save(&stored("secret-b")).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Store);
+    assert!(error.to_string().contains(place.file().to_str().unwrap()), "{error}");
+    let after: Vec<_> = place.names().into_iter().filter(|name| name != "token.json.lock").collect();
+    assert_eq!(after, before);
+    (place, error.to_string())
+}
+
+#[test]
+fn a_login_goes_over_nothing_that_is_refused() {
+    let (place, text) = not_gone_over(|place| symlink("elsewhere", place.file()).unwrap());
+    assert!(text.contains("symbolic link"), "{text}");
+    let error = place.store().exclusive(LONG).unwrap().remove().unwrap_err();
+    assert!(error.to_string().contains("no ordinary file"), "nor does a logout take away the link alone: {error}");
+    assert!(fs::symlink_metadata(place.file()).is_ok());
+
+    not_gone_over(|place| fs::create_dir(place.file()).unwrap());
+    let (_place, text) = not_gone_over(|place| {
+        place.write(&*stored("a1").to_text());
+        fs::set_permissions(place.file(), Permissions::from_mode(0o640)).unwrap();
+    });
+    assert!(text.contains("chmod 600"), "{text}");
+    let later = r#"{"version":2}"#;
+    let (place, _) = not_gone_over(|place| place.write(later));
+    assert_eq!(fs::read_to_string(place.file()).unwrap(), later);
+}
+
+#[test]
+fn a_login_keeps_what_is_no_token() {
+    let place = Place::new();
+    place.write("of another program");
+    place.store().exclusive(LONG).unwrap().save(&stored("b1")).unwrap();
+    assert_eq!(fs::read_to_string(place.beside(".corrupt-1")).unwrap(), "of another program");
+    assert_eq!(access(&place.store()).as_deref(), Some("b1"));
+}
+
+#[test]
+fn a_token_that_could_not_be_read_back_is_not_stored() {
+    let place = Place::new();
+    save(&place.store(), "a1").unwrap();
+    let huge = "r".repeat(1024 * 1024);
+    let text = format!(r#"{{"version":1,"access_token":"a2","refresh_token":"{huge}"}}"#);
+    let error = place.store().exclusive(LONG).unwrap().save(&Stored::from_text(&text).unwrap()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Store);
+    assert!(error.to_string().contains("too long"), "{error}");
+    assert_eq!(access(&place.store()).as_deref(), Some("a1"));
+}
+
+#[test]
+fn a_logout_leaves_no_token_behind_not_even_a_killed_processs() {
+    let place = Place::new();
+    save(&place.store(), "a1").unwrap();
+    fs::write(place.beside(".tmp"), &*stored("a2").to_text()).unwrap();
+    place.store().exclusive(LONG).unwrap().remove().unwrap();
+    assert_eq!(place.names(), ["token.json.lock"]);
+}
+
+#[test]
+fn what_cannot_be_put_aside_is_not_gone_over() {
+    let place = Place::new();
+    for number in 1..=100 {
+        fs::write(place.beside(&format!(".corrupt-{number}")), "").unwrap();
+    }
+    place.write("the last straw");
+    assert!(place.store().load().unwrap_err().to_string().contains("too many"));
+    let error = place.store().exclusive(LONG).unwrap().save(&stored("b1")).unwrap_err();
+    assert!(error.to_string().contains("too many"), "{error}");
+    assert_eq!(fs::read_to_string(place.file()).unwrap(), "the last straw");
+}
