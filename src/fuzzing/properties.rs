@@ -187,6 +187,24 @@ proptest! {
     }
 }
 
+/// The most memory for the least text: lists of the smallest things, and one more than a vector had room for.
+#[test]
+fn long_lists_of_next_to_nothing_keep_to_the_bounds() {
+    for count in [5, 65, 1025, 8193] {
+        let list = format!("{{\"version\":1,\"access_token\":\"a\",\"scope\":[{}\"\"]}}", "\"\",".repeat(count - 1));
+        for input in [
+            list.clone(),
+            format!("HTTP/1.1 200 x\n\n{list}"),
+            format!("http://localhost\n{list}"),
+            "a,".repeat(count),
+            "a b=,".repeat(count),
+            format!("a {}", "b=,".repeat(count)),
+        ] {
+            keeps_the_promises(&Input(input.into_bytes()));
+        }
+    }
+}
+
 #[test]
 fn a_target_that_takes_too_much_is_found() {
     let greedy = || within(&YARDSTICK, 10, 1, 0, || Vec::<u8>::with_capacity(11));
