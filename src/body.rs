@@ -129,7 +129,8 @@ impl<R: Read> Tape<R> {
 
     /// Reads to the end, or past the limit.
     fn read_ahead(&mut self) -> io::Result<()> {
-        let mut piece = [0; 4096];
+        // Most bodies that are read ahead are smaller, and it is cleared for each.
+        let mut piece = [0; 1024];
         while self.reader.is_some() && !self.lost {
             let count = self.read_on(&mut piece)?;
             if let Some(piece) = piece.get(..count).filter(|_| self.lost) {

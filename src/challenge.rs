@@ -231,6 +231,7 @@ mod tests {
         assert_eq!(shown("Bearer a=\"\\"), "Bearer[](a=)");
         assert_eq!(shown("Bearer url=https://a/b?c=d"), "Bearer[](url=https://a/b?c=d)");
         assert_eq!(shown("ü, Bearer a=\"ü\""), "Bearer[](a=ü)");
+        assert_eq!(shown("a/b"), "a[]()", "and b has no blank before it");
     }
 
     #[cfg(feature = "ureq")]

@@ -37,6 +37,8 @@ pub(crate) fn read_object(text: &[u8], take: &mut dyn FnMut(&str, Value) -> Opti
 }
 
 /// The members of these names, in this order; what is missing is [`Value::Other`]. `None` if the text is no JSON object.
+///
+/// A byte order mark in front is ignored, as RFC 8259 §8.1 lets us: some servers send one.
 #[cfg(feature = "ureq")]
 pub(crate) fn read_members<const N: usize>(text: &[u8], names: [&str; N]) -> Option<[Value; N]> {
     let mut values = std::array::from_fn(|_| Value::default());
@@ -47,7 +49,7 @@ pub(crate) fn read_members<const N: usize>(text: &[u8], names: [&str; N]) -> Opt
         }
         Some(())
     };
-    read_object(text, &mut take)?;
+    read_object(text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text), &mut take)?;
     Some(values)
 }
 
@@ -158,5 +160,8 @@ mod tests {
         let [a, b, c, d] = read_members(json, ["a", "b", "c", "d"]).unwrap().map(Value::text);
         assert_eq!((a.as_deref(), b, c, d), (Some("last"), None, None, None));
         assert!(read_members(b"<html>", ["a"]).is_none());
+        let [a] = read_members(b"\xef\xbb\xbf{\"a\":\"marked\"}", ["a"]).unwrap().map(Value::text);
+        assert_eq!(a.as_deref(), Some("marked"));
+        assert!(read_members(b"\xef\xbb\xbf\xef\xbb\xbf{}", ["a"]).is_none());
     }
 }

@@ -91,6 +91,10 @@ mod clock;
 mod error;
 mod events;
 mod flight;
+// Public to the fuzzers alone, which are no users.
+#[cfg(any(all(test, not(model)), fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod json;
 pub mod jwt;
 #[cfg(feature = "ureq")]

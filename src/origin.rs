@@ -185,21 +185,25 @@ fn parts(uri: &Uri) -> Option<(Scheme, &str, u16)> {
     let scheme = Scheme::of(uri)?;
     let authority = uri.authority()?;
     let host = authority.host();
-    let port = match port_text(authority) {
-        None | Some("") => scheme.default_port(),
+    let port = match port_text(authority)? {
+        "" => scheme.default_port(),
         // Not u16's own sign: "+80" is no port.
-        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => digits.parse().ok()?,
-        Some(_) => return None,
+        digits if digits.bytes().all(|byte| byte.is_ascii_digit()) => digits.parse().ok()?,
+        _ => return None,
     };
     (!host.is_empty() && port != 0).then_some((scheme, host, port))
 }
 
-/// What stands after the host's colon. `Authority::port` is of no use here: it has nothing to say of "99999", and a
-/// default in its place would be another origin.
+/// What stands after the host's colon; `None` if something else stands after the host. `Authority::port` is of no use here:
+/// it has nothing to say of "99999", and a default in its place would be another origin; and it overlooks what http lets
+/// stand between the bracket and the colon in "[::1].x:8443".
 fn port_text(authority: &Authority) -> Option<&str> {
     let text = authority.as_str();
     let host_and_port = text.bytes().rposition(|byte| byte == b'@').map_or(0, |at| at + 1);
-    text.get(host_and_port..)?.strip_prefix(authority.host())?.strip_prefix(':')
+    match text.get(host_and_port..)?.strip_prefix(authority.host())? {
+        "" => Some(""),
+        rest => rest.strip_prefix(':'),
+    }
 }
 
 #[cfg(test)]
@@ -249,6 +253,7 @@ mod tests {
             "https://evil.com/https://api.example.com",
             "https://api.example.com@evil.com",
             "https://api.example.com:443@evil.com:443",
+            "https://api.example.com:443.evil.com",
             "https://example.com",
             "https://xapi.example.com",
             "wss://api.example.com",
@@ -260,7 +265,12 @@ mod tests {
                 assert!(!origin.matches(&uri), "{address}");
             }
         }
-        for none in ["/me", "api.example.com", "wss://a", "https://a:0"] {
+        // http overlooks what stands behind the bracket, and ureq would connect to the port behind that.
+        let origin = Origin::parse("https://[::1]").unwrap();
+        for address in ["https://[::1].x", "https://[::1].x:8443", "https://[::1]8443", "https://[::1]x:443"] {
+            assert!(!address.parse().is_ok_and(|uri| origin.matches(&uri)), "{address}");
+        }
+        for none in ["/me", "api.example.com", "wss://a", "https://a:0", "https://[::1].x:8443"] {
             assert_eq!(none.parse::<Uri>().ok().and_then(|uri| Origin::of(&uri)), None, "{none}");
         }
     }

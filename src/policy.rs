@@ -203,10 +203,10 @@ impl Policy {
             let age = clock.and_then(|clock| clock.checked_sub(received)).unwrap_or_default();
             return self.windows(lifetime, now.after(lifetime.saturating_sub(age)), lifetime);
         }
-        let granted = times.lifetime().or(token.expires_in());
+        let granted = token.claimed_lifetime().or(token.expires_in());
         let rest = match (times.exp, clock) {
-            (Some(exp), Some(clock)) if times.iat.is_none_or(|iat| iat <= clock) => {
-                let rest = exp.saturating_sub(clock);
+            (Some(_), Some(clock)) if times.iat.is_none_or(|iat| iat <= clock) => {
+                let rest = token.lifetime_from(clock).unwrap_or_default();
                 Some(granted.map_or(rest, |granted| rest.min(granted)))
             }
             // A clock that stands before the token was made, or before 1970, is wrong; the token is used, and a 401 decides.

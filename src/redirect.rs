@@ -74,7 +74,8 @@ fn resolve(base: &Uri, reference: &HeaderValue) -> Option<Uri> {
 }
 
 fn absolute(text: &str) -> Option<Uri> {
-    text.parse().ok().filter(|uri: &Uri| uri.authority().is_some())
+    // "host:80" is one as well, to http: an authority without a scheme.
+    text.parse().ok().filter(|uri: &Uri| uri.scheme().is_some() && uri.authority().is_some())
 }
 
 fn has_scheme(reference: &str) -> bool {
@@ -146,6 +147,10 @@ mod tests {
             ("https://x.example:8443/y?z", "https://x.example:8443/y?z"),
             ("/at?12:30", "http://a/at?12:30"),
             ("http://", "none"),
+            // Schemes without "//": no address to send a request to.
+            ("other.example:8443", "none"),
+            ("mailto:a@b", "none"),
+            ("http:g", "none"),
         ];
         for (reference, expected) in cases {
             assert_eq!(resolved(reference), expected, "{reference:?}");

@@ -5,7 +5,7 @@
 
 #[cfg(all(feature = "file-store", any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
 mod file;
-mod text;
+pub(crate) mod text;
 
 use std::fmt;
 use std::sync::Arc;

@@ -15,7 +15,7 @@ use crate::{Error, Result};
 const SCHEME: &str = "Bearer ";
 
 /// No token is planned for longer than this, whatever the server says: a typing mistake must not make one eternal.
-const MAX_LIFETIME: Duration = Duration::from_secs(366 * 24 * 3600);
+pub(crate) const MAX_LIFETIME: Duration = Duration::from_secs(366 * 24 * 3600);
 
 /// An access token, ready to be sent, and what came with it.
 ///
@@ -166,13 +166,18 @@ impl Token {
 
     /// The life by what came with the token alone: no clock of this device had a hand in it.
     pub(crate) fn told_lifetime(&self) -> Option<Duration> {
-        let by_claims = || self.times.lifetime().or_else(|| self.lifetime_from(self.server_time?));
+        let by_claims = || self.claimed_lifetime().or_else(|| self.lifetime_from(self.server_time?));
         self.expires_in.or_else(by_claims)
+    }
+
+    /// The life of a JWT by its own word.
+    pub(crate) fn claimed_lifetime(&self) -> Option<Duration> {
+        Some(self.times.lifetime()?.min(MAX_LIFETIME))
     }
 
     /// The life of a JWT that was issued at `time`; `None` if that was its end already.
     pub(crate) fn lifetime_from(&self, time: Duration) -> Option<Duration> {
-        self.times.exp?.checked_sub(time).filter(|rest| !rest.is_zero())
+        Some(self.times.exp?.checked_sub(time)?.min(MAX_LIFETIME)).filter(|rest| !rest.is_zero())
     }
 
     pub(crate) fn server_time(&self) -> Option<Duration> {
@@ -313,6 +318,11 @@ mod tests {
         let lifetime = |given| Token::new("a").unwrap().with_expires_in(given).expires_in();
         assert_eq!(lifetime(Duration::ZERO), None);
         assert_eq!(lifetime(Duration::MAX), Some(MAX_LIFETIME));
+        // {"iat":1700000000,"exp":1700000300000}: an issuer that writes its `exp` in milliseconds.
+        let token = Token::new("e30.eyJpYXQiOjE3MDAwMDAwMDAsImV4cCI6MTcwMDAwMDMwMDAwMH0.c2ln").unwrap();
+        assert_eq!(token.told_lifetime(), Some(MAX_LIFETIME));
+        assert_eq!(token.claimed_lifetime(), Some(MAX_LIFETIME));
+        assert_eq!(token.lifetime_from(Duration::from_secs(1_700_000_000)), Some(MAX_LIFETIME));
     }
 
     #[test]

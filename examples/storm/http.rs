@@ -115,14 +115,16 @@ impl Response {
 
     /// In one piece: a head and a body in two would meet delayed acknowledgements.
     pub(crate) fn write(&self, mut stream: &TcpStream) -> io::Result<()> {
+        stream.write_all(&self.bytes())
+    }
+
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         let Response { status, header, body } = self;
         let length = body.len();
-        stream.write_all(
-            format!(
-                "HTTP/1.1 {status}\r\n{header}Content-Type: application/json\r\nCache-Control: no-store\r\n\
-                 Content-Length: {length}\r\n\r\n{body}"
-            )
-            .as_bytes(),
+        format!(
+            "HTTP/1.1 {status}\r\n{header}Content-Type: application/json\r\nCache-Control: no-store\r\n\
+             Content-Length: {length}\r\n\r\n{body}"
         )
+        .into_bytes()
     }
 }

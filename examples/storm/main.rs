@@ -8,6 +8,8 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program, and that is how it talks")]
 
+#[cfg(test)]
+mod fault_tests;
 mod options;
 mod picture;
 mod record;
@@ -15,6 +17,7 @@ mod report;
 mod server;
 #[cfg(test)]
 mod server_tests;
+mod soak;
 mod workers;
 
 use std::error::Error;
@@ -32,6 +35,7 @@ use picture::Picture;
 use record::Recorder;
 use report::Report;
 use server::Server;
+use soak::Soak;
 use workers::Workers;
 
 fn main() -> ExitCode {
@@ -61,11 +65,13 @@ fn main() -> ExitCode {
 /// True if all is well.
 fn run(options: &Options) -> Result<bool, Box<dyn Error>> {
     let server = start_server(options)?;
-    let recorder = Arc::new(Recorder::new(options.threads));
-    let client = client(options, server.as_ref(), &recorder)?;
-    let workers = Workers::start(options, &client, server.as_ref().map(Server::api_url), &recorder)?;
+    let mut soak = options.faults().map(Soak::new);
+    // A soak may last for days: it has no picture.
+    let recorder = Arc::new(Recorder::new(if soak.is_some() { 0 } else { options.threads }));
+    let client = client(options, server.as_ref(), &recorder, soak.as_ref())?;
+    let workers = Workers::start(options, &client, server.as_ref(), &recorder)?;
 
-    let revoked = attend(options, server.as_ref(), &workers, &recorder);
+    let revoked = attend(options, server.as_ref(), &workers, &recorder, soak.as_mut())?;
     let results = workers.finish();
 
     let report = Report {
@@ -74,7 +80,8 @@ fn run(options: &Options) -> Result<bool, Box<dyn Error>> {
         calls: results.calls,
         answered: results.answered,
         failed: results.failed,
-        lost: results.lost(server.as_ref().map(Server::log)),
+        lost: results.lost,
+        soak: soak.zip(server.as_ref()).map(|(soak, server)| soak.finish(server, &results)),
         first_failure: results.first_failure,
         stats: client.session().stats(),
         server: server.as_ref().map(Server::counts),
@@ -85,7 +92,8 @@ fn run(options: &Options) -> Result<bool, Box<dyn Error>> {
 }
 
 fn start_server(options: &Options) -> io::Result<Option<Server>> {
-    let Target::Own { ttl, refresh_delay, .. } = options.target else { return Ok(None) };
+    let Target::Own { ttl, refresh_delay, faults, .. } = options.target else { return Ok(None) };
+    let usual = server::Options::default();
     let server = server::Options {
         life: ttl,
         // The policy's default: the last fifth of a life, at most five minutes, and jitter only makes it shorter.
@@ -98,12 +106,20 @@ fn start_server(options: &Options) -> io::Result<Option<Server>> {
         // Some 401s shall come when the refresh is over. Where nobody acts on a 401, no call may be that slow.
         queue_every: if options.mode == Mode::ProactiveOnly { 0 } else { 101 },
         queue: refresh_delay + Duration::from_millis(30),
-        ..server::Options::default()
+        // A soak may share its machine with others for long.
+        travel: if faults.is_some() { ttl / 6 } else { usual.travel },
+        faults,
+        ..usual
     };
     Server::start(server).map(Some)
 }
 
-fn client(options: &Options, server: Option<&Server>, recorder: &Arc<Recorder>) -> Result<Client, Box<dyn Error>> {
+fn client(
+    options: &Options,
+    server: Option<&Server>,
+    recorder: &Arc<Recorder>,
+    soak: Option<&Soak>,
+) -> Result<Client, Box<dyn Error>> {
     let (source, origin) = match (&options.target, server) {
         (Target::Real { token_url, api, client_id, client_secret, refresh_token }, _) => {
             let source = RefreshToken::new(token_url, client_id, refresh_token);
@@ -120,7 +136,11 @@ fn client(options: &Options, server: Option<&Server>, recorder: &Arc<Recorder>) 
     };
     let policy = policy(options);
     let observer = Arc::clone(recorder);
-    let session = Session::builder(source).policy(policy).observer(move |event| observer.observe(event)).build()?;
+    let session = match soak {
+        None => Session::builder(source).policy(policy).observer(move |event| observer.observe(event)),
+        Some(soak) => Session::builder(soak.source(source)).policy(Soak::policy(policy)).observer(soak.observer()),
+    };
+    let session = session.build()?;
     // An idle connection for each thread, whatever their number.
     let idle = options.threads.max(64);
     let client = Client::builder(session)
@@ -150,7 +170,17 @@ fn origin(url: &str) -> &str {
 }
 
 /// Revokes tokens and tells of the progress until the time is up. Returns when it revoked.
-fn attend(options: &Options, server: Option<&Server>, workers: &Workers, recorder: &Recorder) -> Vec<Duration> {
+///
+/// # Errors
+///
+/// In a soak, that a thread is stuck.
+fn attend(
+    options: &Options,
+    server: Option<&Server>,
+    workers: &Workers,
+    recorder: &Recorder,
+    mut soak: Option<&mut Soak>,
+) -> Result<Vec<Duration>, String> {
     let revoke_every = match options.target {
         Target::Own { revoke_every, .. } => revoke_every,
         Target::Real { .. } => None,
@@ -166,6 +196,9 @@ fn attend(options: &Options, server: Option<&Server>, workers: &Workers, recorde
         if next_revocation.is_some_and(|at| now >= at) && server.is_some_and(Server::revoke) {
             revoked.push(now);
             next_revocation = revoke_every.map(|every| now + every);
+        }
+        if let (Some(soak), Some(server)) = (&mut soak, server) {
+            soak.attend(now, server, workers.client().session(), workers)?;
         }
         if now >= next_telling {
             next_telling = now + tell_every;
@@ -186,7 +219,7 @@ fn attend(options: &Options, server: Option<&Server>, workers: &Workers, recorde
     if in_place {
         let _ = write!(io::stderr(), "\r\x1b[K");
     }
-    revoked
+    Ok(revoked)
 }
 
 fn title(options: &Options, report: &Report) -> String {
@@ -209,6 +242,8 @@ fn title(options: &Options, report: &Report) -> String {
 fn show(options: &Options, picture: &Picture, report: &Report) -> Result<bool, Box<dyn Error>> {
     if options.json {
         println!("{}", report.json());
+    } else if let Some(soak) = &report.soak {
+        println!("{}\n{:#}", report.table(), soak.json(report));
     } else {
         let colour = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         let width = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok()).unwrap_or(110);

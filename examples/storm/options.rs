@@ -26,6 +26,9 @@ The server that comes with it, on loopback:
   --refresh-delay-ms MS  how long a refresh takes (50)
   --revoke-every S       how often the token in use is revoked, 0 for never (1.5). A call that meets two
                          revoked tokens, one after the other, gets a 401: it is sent again once.
+  --faults SEED          a soak: the server also does everything wrong, at random by this seed. It cuts, holds back
+                         and halves its answers, sends garbage, refuses what is good. Whoever is told of an error
+                         calls again. No picture; on Linux, the process's memory must stay level as well.
 
 A server of yours instead, which gets GETs only:
   --token-url URL        its token endpoint
@@ -34,8 +37,8 @@ A server of yours instead, which gets GETs only:
   --client-secret S      and the secret, unless the client is a public one
   --refresh-token T      where to begin. Many servers accept it only once, and the next one is not kept.
 
-Exit status: 0 all well; 1 a call was lost, doubled, out of order or failed, or a refresh was one too many;
-2 bad usage.
+Exit status: 0 all well; 1 a call was lost, doubled, out of order or failed (in a soak: failed without a fault),
+or a refresh was one too many; 2 bad usage.
 ";
 
 #[derive(Clone, Debug)]
@@ -59,12 +62,20 @@ pub(crate) enum Mode {
 #[derive(Clone, Debug)]
 pub(crate) enum Target {
     /// The server that comes with this example.
-    Own { ttl: Duration, refresh_delay: Duration, revoke_every: Option<Duration> },
+    Own { ttl: Duration, refresh_delay: Duration, revoke_every: Option<Duration>, faults: Option<u64> },
     /// One of the user's.
     Real { token_url: String, api: String, client_id: String, client_secret: Option<String>, refresh_token: String },
 }
 
 impl Options {
+    /// The seed of a soak.
+    pub(crate) fn faults(&self) -> Option<u64> {
+        match self.target {
+            Target::Own { faults, .. } => faults,
+            Target::Real { .. } => None,
+        }
+    }
+
     /// Reads the command line; `None` if help is asked for.
     ///
     /// # Errors
@@ -81,6 +92,9 @@ impl Options {
             (false, true) => Mode::ReactiveOnly,
             (true, true) => return Err("--proactive-only and --reactive-only exclude each other".to_owned()),
         };
+        if given.has("--faults") && (mode != Mode::Both || given.has("--svg")) {
+            return Err("--faults goes with neither --proactive-only, --reactive-only nor --svg".to_owned());
+        }
         Ok(Some(Options {
             threads: given.number("--threads", 32, 1..=1000)?,
             seconds: given.seconds("--seconds", 10.0, 0.1..=86_400.0)?,
@@ -95,7 +109,7 @@ impl Options {
 
 const FLAGS: &[&str] = &["--proactive-only", "--reactive-only", "--json", "--help"];
 const VALUES: &[&str] = &["--threads", "--seconds", "--pause-ms", "--svg"];
-const OWN: &[&str] = &["--ttl", "--refresh-delay-ms", "--revoke-every"];
+const OWN: &[&str] = &["--ttl", "--refresh-delay-ms", "--revoke-every", "--faults"];
 const REAL: &[&str] = &["--token-url", "--api", "--client-id", "--client-secret", "--refresh-token"];
 
 /// The options as they were given, each name known to be one.
@@ -133,6 +147,7 @@ impl Given {
             ttl: self.seconds("--ttl", 1.0, 0.1..=86_400.0)?,
             refresh_delay: self.milliseconds("--refresh-delay-ms", 50.0)?,
             revoke_every: Some(revoke_every).filter(|every| !every.is_zero()),
+            faults: self.has("--faults").then(|| self.number("--faults", 0, 0..=u64::MAX)).transpose()?,
         })
     }
 

@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 use ureq_auth::Stats;
 
-use crate::server::Counts;
+use crate::server::ledger::Counts;
+use crate::soak;
 
 pub(crate) struct Report {
     pub(crate) threads: usize,
@@ -22,6 +23,8 @@ pub(crate) struct Report {
     pub(crate) stats: Stats,
     /// What the server counted, if it is the one that comes with this example.
     pub(crate) server: Option<Counts>,
+    /// What came of the faults, if there were any.
+    pub(crate) soak: Option<soak::Outcome>,
 }
 
 impl Report {
@@ -34,16 +37,22 @@ impl Report {
             }
         };
         none(self.lost, "calls were lost");
-        none(self.failed, "calls failed");
+        let is_soak = self.soak.is_some();
+        none(if is_soak { 0 } else { self.failed }, "calls failed");
         if let Some(server) = &self.server {
             none(server.doubled, "calls reached the API twice");
             none(server.out_of_order, "calls reached the API out of order");
             none(server.refreshes - server.refreshes_needed, "refreshes were not needed");
             none(server.token_calls_at_once.saturating_sub(1), "token calls too many at the same time");
-            none(server.invalid_grant, "token calls were answered with invalid_grant");
-            none(self.stats.refreshes.abs_diff(server.refreshes), "refreshes are between the server's count and ours");
+            let invalid_grant = server.invalid_grant - server.invalid_grant_excused;
+            none(invalid_grant, "token calls were answered with invalid_grant");
+            let arrived = server.refreshes - server.refreshes_lost;
+            none(self.stats.refreshes.abs_diff(arrived), "refreshes are between the server's count and ours");
         }
-        if let (1.., Some(failure)) = (self.failed, &self.first_failure) {
+        if let Some(soak) = &self.soak {
+            faults.extend(soak.breaches(self));
+        }
+        if let (1.., false, Some(failure)) = (self.failed, is_soak, &self.first_failure) {
             faults.push(format!("the first failure: {failure}"));
         }
         faults
@@ -91,7 +100,7 @@ impl Report {
 
     pub(crate) fn json(&self) -> Value {
         let of_server = |count: fn(&Counts) -> u64| self.server.as_ref().map(count);
-        json!({
+        let mut json = json!({
             "threads": self.threads,
             "seconds": rounded(self.seconds),
             "calls": self.calls,
@@ -114,7 +123,11 @@ impl Report {
             "replays": self.stats.replays,
             "longest_wait_ms": self.longest_wait_ms(),
             "connections": of_server(|server| server.connections),
-        })
+        });
+        if let (Some(soak), Some(members)) = (&self.soak, json.as_object_mut()) {
+            members.insert("soak".to_owned(), soak.json(self));
+        }
+        json
     }
 
     /// Where both sides count, the server's count stands: a refresh costs what it costs there.
@@ -128,6 +141,6 @@ impl Report {
 }
 
 /// To three places: what is behind them is noise.
-fn rounded(number: f64) -> f64 {
+pub(crate) fn rounded(number: f64) -> f64 {
     (number * 1000.0).round() / 1000.0
 }

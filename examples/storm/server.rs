@@ -2,18 +2,24 @@
 //!
 //! - `POST /token` takes a refresh token (RFC 6749 section 6) and answers with a JWT and the next refresh token. A refresh
 //!   token that comes twice ends the login.
-//! - `GET` or `POST /call/THREAD/NUMBER` is written to a log and echoed; any other path is just answered. Both ask for a
-//!   living access token first, and refuse any other with the 401 of RFC 6750.
+//! - `GET` or `POST /call/THREAD/NUMBER`, with `/ATTEMPT` at its end from the second on, is noted and echoed; any other path
+//!   is just answered. Both ask for a living access token first, and refuse any other with the 401 of RFC 6750.
+//! - If asked to, it does all of that wrong, at random.
 //!
 //! std only: one thread per connection, which suits a few hundred of them. Tests and benches use it by path.
 #![allow(dead_code, reason = "whoever includes this file uses the part that it needs")]
 
+#[path = "endpoint.rs"]
+mod endpoint;
+#[path = "faults.rs"]
+pub(crate) mod faults;
 #[path = "http.rs"]
-mod http;
+pub(crate) mod http;
 #[path = "issuer.rs"]
 pub(crate) mod issuer;
+#[path = "ledger.rs"]
+pub(crate) mod ledger;
 
-use std::collections::{HashMap, HashSet};
 use std::io::{self, BufReader};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -23,8 +29,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
+use faults::{Drawn, Fault, Faults, Sends};
 use http::{Request, Response};
-use issuer::{InvalidGrant, Issued, Issuer, Need, Refused};
+use issuer::{Issued, Issuer, Refused};
+use ledger::{Call, Counts, Ledger};
 
 /// What the server does.
 #[derive(Clone, Debug)]
@@ -43,6 +51,10 @@ pub(crate) struct Options {
     /// For how long.
     pub(crate) queue: Duration,
     pub(crate) client_id: String,
+    /// By how much a refresh may look too early, because requests travel for different times.
+    pub(crate) travel: Duration,
+    /// The seed of the faults; none if all is done right.
+    pub(crate) faults: Option<u64>,
 }
 
 impl Default for Options {
@@ -55,41 +67,10 @@ impl Default for Options {
             queue_every: 0,
             queue: Duration::ZERO,
             client_id: "storm".to_owned(),
+            travel: Duration::from_millis(20),
+            faults: None,
         }
     }
-}
-
-/// What the server has seen so far.
-#[derive(Clone, Copy, PartialEq, Debug, Default)]
-pub(crate) struct Counts {
-    /// Connections on which the API was called.
-    pub(crate) connections: u64,
-    /// Connections on which the token endpoint was called.
-    pub(crate) token_connections: u64,
-    pub(crate) token_calls: u64,
-    /// How many of them there were at the same time, at most.
-    pub(crate) token_calls_at_once: u64,
-    pub(crate) invalid_grant: u64,
-    /// Pairs of tokens issued.
-    pub(crate) refreshes: u64,
-    /// Of these, for a reason that the server can see, the first of each login included.
-    pub(crate) refreshes_needed: u64,
-    /// Of these, for the age of the token.
-    pub(crate) expiries: u64,
-    /// Of these, for a revoked token.
-    pub(crate) replaced_after_revocation: u64,
-    /// The smallest share of its life after which a token was replaced for its age.
-    pub(crate) youngest_replaced: Option<f64>,
-    /// Tokens revoked.
-    pub(crate) revocations: u64,
-    /// Numbered calls accepted.
-    pub(crate) accepted: u64,
-    /// Calls answered with 401.
-    pub(crate) refused: u64,
-    /// Numbers that were accepted more than once, each time beyond the first.
-    pub(crate) doubled: u64,
-    /// Numbers first accepted after a higher one of the same thread.
-    pub(crate) out_of_order: u64,
 }
 
 /// A running server. Dropping it stops it: no thread and no connection is left.
@@ -104,14 +85,12 @@ struct Shared {
     started: Instant,
     issuer: Mutex<Issuer>,
     counts: Mutex<Counts>,
-    log: Mutex<Log>,
+    ledger: Arc<Mutex<Ledger>>,
+    faults: Option<Faults>,
     token_calls_now: AtomicU64,
     arrivals: AtomicU64,
     stopping: AtomicBool,
 }
-
-/// The numbers accepted, by thread, in the order of acceptance.
-pub(crate) type Log = HashMap<u64, Vec<u64>>;
 
 impl Server {
     /// Starts on a port that is free.
@@ -120,11 +99,12 @@ impl Server {
         let address = listener.local_addr()?;
         let epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let shared = Arc::new(Shared {
-            issuer: Mutex::new(Issuer::new(options.life, options.early, epoch)),
+            issuer: Mutex::new(Issuer::new(options.life, options.early, epoch).with_travel(options.travel)),
+            faults: options.faults.map(Faults::new),
             options,
             started: Instant::now(),
             counts: Mutex::default(),
-            log: Mutex::default(),
+            ledger: Arc::default(),
             token_calls_now: AtomicU64::new(0),
             arrivals: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
@@ -148,6 +128,11 @@ impl Server {
         lock(&self.shared.issuer).log_in()
     }
 
+    /// A new login's tokens.
+    pub(crate) fn log_in(&self) -> Option<Issued> {
+        lock(&self.shared.issuer).log_in_with_token(self.shared.started.elapsed()).ok()
+    }
+
     /// Revokes the access token issued last, behind the client's back. False if there is none that lives.
     pub(crate) fn revoke(&self) -> bool {
         let mut issuer = lock(&self.shared.issuer);
@@ -157,18 +142,18 @@ impl Server {
     }
 
     pub(crate) fn counts(&self) -> Counts {
-        let mut counts = *lock(&self.shared.counts);
-        for numbers in lock(&self.shared.log).values() {
-            let (doubled, out_of_order) = judge(numbers);
-            counts.doubled += doubled;
-            counts.out_of_order += out_of_order;
-        }
-        counts
+        let Ledger { doubled, out_of_order, repeated, .. } = *lock(&self.shared.ledger);
+        Counts { doubled, out_of_order, repeated, ..*lock(&self.shared.counts) }
     }
 
-    /// The numbered calls accepted so far.
-    pub(crate) fn log(&self) -> Log {
-        lock(&self.shared.log).clone()
+    /// The numbered calls accepted, as it goes on.
+    pub(crate) fn ledger(&self) -> Arc<Mutex<Ledger>> {
+        Arc::clone(&self.shared.ledger)
+    }
+
+    /// The faults that were met so far.
+    pub(crate) fn faults(&self) -> Option<&Faults> {
+        self.shared.faults.as_ref()
     }
 }
 
@@ -181,21 +166,6 @@ impl Drop for Server {
             let _stopped = acceptor.join();
         }
     }
-}
-
-/// How many of these numbers came again, and how many came for the first time but after a higher one.
-pub(crate) fn judge(numbers: &[u64]) -> (u64, u64) {
-    let (mut doubled, mut out_of_order) = (0, 0);
-    let (mut seen, mut highest) = (HashSet::new(), 0);
-    for &number in numbers {
-        if !seen.insert(number) {
-            doubled += 1;
-        } else if number < highest {
-            out_of_order += 1;
-        }
-        highest = highest.max(number);
-    }
-    (doubled, out_of_order)
 }
 
 impl Shared {
@@ -240,82 +210,21 @@ impl Shared {
                 let mut counts = lock(&self.counts);
                 *(if for_token { &mut counts.token_connections } else { &mut counts.connections }) += 1;
             }
-            if for_token {
-                self.token_call(&request).write(stream)?;
-            } else {
-                self.api_call(&request).write(stream)?;
-            }
-            if request.wants_close() {
+            let (response, spoilt) = if for_token { self.token_call(&request) } else { self.api_call(&request) };
+            let goes_on = match spoilt {
+                None => response.write(stream).map(|()| true)?,
+                Some(sends) => sends.send(&response, stream)?,
+            };
+            if !goes_on || request.wants_close() {
                 break;
             }
         }
         Ok(())
     }
 
-    fn token_call(&self, request: &Request) -> Response {
-        let _counted = self.count_token_call();
-        if request.method != "POST" {
-            return Response::json("405 Method Not Allowed", &json!({ "error": "invalid_request" }));
-        }
-        let form: HashMap<_, _> = form_urlencoded::parse(&request.body).collect();
-        let field = |name: &str| form.get(name).map(|value| &**value).unwrap_or_default();
-        if field("grant_type") != "refresh_token" {
-            return Response::json("400 Bad Request", &json!({ "error": "unsupported_grant_type" }));
-        }
-        if field("client_id") != self.options.client_id {
-            return Response::json("401 Unauthorized", &json!({ "error": "invalid_client" }));
-        }
-        match self.refresh(field("refresh_token")) {
-            // Without expires_in, which OAuth only recommends and counts in whole seconds: the JWT tells it better.
-            Ok(issued) => Response::json(
-                "200 OK",
-                &json!({
-                    "access_token": issued.access_token,
-                    "token_type": "Bearer",
-                    "refresh_token": issued.refresh_token,
-                }),
-            ),
-            Err(InvalidGrant(why)) => {
-                lock(&self.counts).invalid_grant += 1;
-                Response::json("400 Bad Request", &json!({ "error": "invalid_grant", "error_description": why }))
-            }
-        }
-    }
-
-    fn refresh(&self, refresh_token: &str) -> Result<Issued, InvalidGrant> {
-        let redeemed = lock(&self.issuer).redeem(refresh_token, self.started.elapsed())?;
-        thread::sleep(self.options.refresh_delay);
-        let issued = lock(&self.issuer).issue(&redeemed, self.started.elapsed())?;
-        self.count_refresh(redeemed.need, redeemed.share_lived);
-        Ok(issued)
-    }
-
-    fn count_token_call(&self) -> impl Drop {
-        struct Counted<'a>(&'a AtomicU64);
-        impl Drop for Counted<'_> {
-            fn drop(&mut self) {
-                self.0.fetch_sub(1, Relaxed);
-            }
-        }
-        let at_once = self.token_calls_now.fetch_add(1, Relaxed) + 1;
-        let mut counts = lock(&self.counts);
-        counts.token_calls += 1;
-        counts.token_calls_at_once = counts.token_calls_at_once.max(at_once);
-        Counted(&self.token_calls_now)
-    }
-
-    fn count_refresh(&self, need: Need, share_lived: Option<f64>) {
-        let mut counts = lock(&self.counts);
-        counts.refreshes += 1;
-        counts.refreshes_needed += u64::from(need != Need::None);
-        match need {
-            Need::Age => {
-                counts.expiries += 1;
-                let share = share_lived.unwrap_or(1.0);
-                counts.youngest_replaced = Some(counts.youngest_replaced.map_or(share, |least| least.min(share)));
-            }
-            Need::Revoked => counts.replaced_after_revocation += 1,
-            Need::First | Need::None => {}
+    fn met(&self, drawn: Option<Drawn>) {
+        if let (Some(faults), Some(drawn)) = (&self.faults, drawn) {
+            faults.count(drawn);
         }
     }
 
@@ -325,44 +234,85 @@ impl Shared {
         every > 0 && self.arrivals.fetch_add(1, Relaxed) % every == every / 2
     }
 
-    fn api_call(&self, request: &Request) -> Response {
-        let mut parts = request.path.strip_prefix("/call/").unwrap_or_default().splitn(2, '/').map(str::parse::<u64>);
-        let call = match (parts.next(), parts.next()) {
-            (Some(Ok(thread)), Some(Ok(number))) => Some((thread, number)),
-            _ => None,
-        };
+    /// The answer, and what is to be sent in its place, if anything is.
+    fn api_call(&self, request: &Request) -> (Response, Option<Sends>) {
+        let call = numbered(&request.path);
         if call.is_some() && self.is_queued() {
             thread::sleep(self.options.queue);
         }
+        let drawn = self.faults.as_ref().filter(|_| call.is_some()).and_then(Faults::for_api_call);
+        if let Some(Drawn { fault: Fault::Before(sends), .. }) = drawn {
+            self.spoil(drawn, false);
+            return (Response::json("500 Internal Server Error", &json!({})), Some(sends));
+        }
         let token = request.header("authorization").and_then(|value| value.strip_prefix("Bearer "));
-        let checked = match token {
-            Some(token) => lock(&self.issuer).check(token, self.started.elapsed()),
-            None => Err(Refused("no bearer token")),
-        };
-        if let Err(Refused(why)) = checked {
+        if let Err(Refused(why)) = self.check(token, drawn) {
             lock(&self.counts).refused += 1;
             let header = format!(
                 "WWW-Authenticate: Bearer realm=\"storm\", error=\"invalid_token\", error_description=\"{why}\"\r\n"
             );
-            return Response { header, ..Response::json("401 Unauthorized", &json!({ "error": why })) };
+            return (Response { header, ..Response::json("401 Unauthorized", &json!({ "error": why })) }, None);
         }
-        let Some((thread, number)) = call else {
+        let Some((thread, call)) = call else {
             thread::sleep(self.options.think);
-            return Response::json("200 OK", &json!({ "ok": true }));
+            return (Response::json("200 OK", &json!({ "ok": true })), None);
         };
-        let echo = json!({ "thread": thread, "number": number });
+        if let Some(Drawn { fault: Fault::SeeOther, .. }) = drawn {
+            self.met(drawn);
+            let header = format!("Location: {}\r\n", request.path);
+            return (Response { header, ..Response::json("303 See Other", &json!({})) }, None);
+        }
+        let echo = json!({ "thread": thread, "number": call.number });
         let body_fits = match request.method.as_str() {
             "GET" => request.body.is_empty(),
             _ => serde_json::from_slice::<Value>(&request.body).is_ok_and(|body| body == echo),
         };
         if !body_fits {
-            return Response::json("400 Bad Request", &json!({ "error": "the body is not what the path says" }));
+            return (
+                Response::json("400 Bad Request", &json!({ "error": "the body is not what the path says" })),
+                None,
+            );
         }
-        lock(&self.log).entry(thread).or_default().push(number);
+        lock(&self.ledger).accept(thread, call);
         lock(&self.counts).accepted += 1;
         thread::sleep(self.options.think);
-        Response::json("200 OK", &echo)
+        let spoilt = match drawn {
+            Some(Drawn { fault: Fault::After(sends), .. }) => {
+                self.spoil(drawn, true);
+                Some(sends)
+            }
+            _ => None,
+        };
+        (Response::json("200 OK", &echo), spoilt)
     }
+
+    fn check(&self, token: Option<&str>, drawn: Option<Drawn>) -> Result<(), Refused> {
+        let token = token.ok_or(Refused("no bearer token"))?;
+        let mut issuer = lock(&self.issuer);
+        let checked = issuer.check(token, self.started.elapsed());
+        if let (Ok(()), Some(Drawn { fault: Fault::Revoked, .. })) = (checked, drawn) {
+            issuer.revoke_this(token);
+            self.met(drawn);
+            return Err(Refused("the token was revoked"));
+        }
+        checked
+    }
+
+    /// A fault costs this call its answer.
+    fn spoil(&self, drawn: Option<Drawn>, accepted: bool) {
+        self.met(drawn);
+        let mut counts = lock(&self.counts);
+        counts.spoilt += 1;
+        counts.accepted_and_spoilt += u64::from(accepted);
+    }
+}
+
+/// The thread and the call of `/call/THREAD/NUMBER` and `/call/THREAD/NUMBER/ATTEMPT`.
+fn numbered(path: &str) -> Option<(u64, Call)> {
+    let mut parts = path.strip_prefix("/call/")?.split('/').map(str::parse);
+    let (thread, number, attempt) = (parts.next()?.ok()?, parts.next()?.ok()?, parts.next());
+    let attempt = attempt.map_or(Some(1), Result::ok)?;
+    parts.next().is_none().then_some((thread, Call { number, attempt }))
 }
 
 /// A thread that panicked leaves nothing half-done behind these locks.

@@ -4,8 +4,9 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use crate::server::issuer::{InvalidGrant, Issued, Issuer, Need, Refused};
-use crate::server::{Options, Server, judge};
+use crate::server::issuer::{Blame, InvalidGrant, Issued, Issuer, Need, Refused};
+use crate::server::ledger::{Call, Ledger};
+use crate::server::{Options, Server};
 
 type TestResult = Result<(), Box<dyn std::error::Error>>;
 
@@ -109,11 +110,91 @@ fn where_no_refresh_is_early_only_a_dead_token_needs_one() -> TestResult {
 }
 
 #[test]
+fn an_answer_that_is_lost_is_the_servers_fault_once() -> TestResult {
+    let mut issuer = issuer();
+    let first = issuer.log_in();
+    refresh(&mut issuer, &first, ms(0)).map_err(|error| error.0)?;
+    issuer.lose(&first, true);
+    let (need, one) = refresh(&mut issuer, &first, ms(1)).map_err(|error| error.0)?;
+    assert_eq!(need, Need::Lost, "though the token that was lost is young");
+    let (need, _) = refresh(&mut issuer, &one.refresh_token, ms(2)).map_err(|error| error.0)?;
+    assert_eq!(need, Need::None, "and that is over then");
+    let again = refresh(&mut issuer, &first, ms(3)).map(|_| ()).map_err(|error| error.1);
+    assert_eq!(again, Err(Blame::Client), "the grace is for one use");
+    Ok(())
+}
+
+#[test]
+fn an_answer_that_is_lost_without_grace_costs_the_login() -> TestResult {
+    let mut issuer = issuer();
+    let first = issuer.log_in();
+    let (_, one) = refresh(&mut issuer, &first, ms(0)).map_err(|error| error.0)?;
+    refresh(&mut issuer, &one.refresh_token, ms(900)).map_err(|error| error.0)?;
+    issuer.lose(&one.refresh_token, false);
+    assert_eq!(issuer.check(&one.access_token, ms(901)), Ok(()), "what the client has still lives");
+    let blame = |refreshed: Result<_, InvalidGrant>| refreshed.map(|_| ()).map_err(|error| error.1);
+    assert_eq!(blame(refresh(&mut issuer, &one.refresh_token, ms(902))), Err(Blame::Server));
+    assert_eq!(blame(refresh(&mut issuer, &one.refresh_token, ms(903))), Err(Blame::Client), "it knew better");
+    Ok(())
+}
+
+#[test]
+fn a_login_brings_a_token_whose_age_counts() -> TestResult {
+    let mut issuer = issuer();
+    let login = issuer.log_in_with_token(ms(0)).map_err(|error| error.0)?;
+    assert_eq!(issuer.check(&login.access_token, ms(1)), Ok(()));
+    let (need, _) = refresh(&mut issuer, &login.refresh_token, ms(2)).map_err(|error| error.0)?;
+    assert_eq!(need, Need::None);
+    Ok(())
+}
+
+#[test]
+fn an_expired_token_and_a_revoked_one_are_refused_and_replaced_for_a_reason() -> TestResult {
+    let mut issuer = issuer();
+    let first = issuer.log_in();
+    let redeemed = issuer.redeem(&first, ms(0)).map_err(|error| error.0)?;
+    let expired = issuer.issue_expired(&redeemed, ms(0)).map_err(|error| error.0)?;
+    assert_eq!(issuer.check(&expired.access_token, ms(2)), Err(Refused("the token has expired")));
+    let (need, one) = refresh(&mut issuer, &expired.refresh_token, ms(3)).map_err(|error| error.0)?;
+    assert_eq!(need, Need::Age);
+    issuer.revoke_this("nonsense");
+    assert_eq!(issuer.check(&one.access_token, ms(4)), Ok(()));
+    issuer.revoke_this(&one.access_token);
+    assert_eq!(issuer.check(&one.access_token, ms(5)), Err(Refused("the token was revoked")));
+    let (need, _) = refresh(&mut issuer, &one.refresh_token, ms(6)).map_err(|error| error.0)?;
+    assert_eq!(need, Need::Revoked);
+    Ok(())
+}
+
+/// Doubled, out of order, repeated.
+fn judge(calls: &[(u64, u64)]) -> (u64, u64, u64) {
+    let mut ledger = Ledger::default();
+    calls.iter().for_each(|&(number, attempt)| ledger.accept(1, Call { number, attempt }));
+    (ledger.doubled, ledger.out_of_order, ledger.repeated)
+}
+
+#[test]
 fn the_judge_finds_doubled_and_out_of_order() {
-    assert_eq!(judge(&[1, 2, 3]), (0, 0));
-    assert_eq!(judge(&[1, 3, 4]), (0, 0), "what is missing is for the caller to judge");
-    assert_eq!(judge(&[1, 2, 2, 3, 2]), (2, 0));
-    assert_eq!(judge(&[1, 3, 2, 4]), (0, 1));
+    let judge_numbers = |numbers: &[u64]| judge(&numbers.iter().map(|number| (*number, 1)).collect::<Vec<_>>());
+    assert_eq!(judge_numbers(&[1, 2, 3]), (0, 0, 0));
+    assert_eq!(judge_numbers(&[1, 3, 4]), (0, 0, 0), "what is missing is for the caller to judge");
+    assert_eq!(judge_numbers(&[1, 2, 2, 3, 2]), (2, 0, 0));
+    assert_eq!(judge_numbers(&[1, 3, 2, 4]), (0, 1, 0));
+}
+
+#[test]
+fn a_later_attempt_is_another_call() {
+    assert_eq!(judge(&[(1, 1), (1, 2), (2, 1)]), (0, 0, 1));
+    assert_eq!(judge(&[(1, 2), (2, 3)]), (0, 0, 0), "the first attempts were never accepted");
+    assert_eq!(judge(&[(1, 1), (1, 2), (1, 2)]), (1, 0, 1));
+    assert_eq!(judge(&[(1, 2), (1, 1), (2, 1)]), (0, 1, 0));
+}
+
+#[test]
+fn what_is_long_past_is_doubled_when_it_comes_again() {
+    let many: Vec<_> = (1..=1000).map(|number| (number, 1)).collect();
+    assert_eq!(judge(&many), (0, 0, 0));
+    assert_eq!(judge(&[many, vec![(1, 1)]].concat()), (1, 0, 0));
 }
 
 #[test]
@@ -149,7 +230,7 @@ fn on_the_wire_a_call_is_refused_then_answered_and_the_server_stops() -> TestRes
     let counts = server.counts();
     assert_eq!((counts.refused, counts.accepted, counts.refreshes), (1, 1, 1));
     assert_eq!((counts.token_calls_at_once, counts.connections, counts.invalid_grant), (1, 1, 0));
-    assert_eq!(server.log().get(&1), Some(&vec![7]));
+    assert!(server.ledger().lock().is_ok_and(|ledger| ledger.has(1, Call { number: 7, attempt: 1 })));
 
     drop(server);
     assert_eq!(stream.read(&mut [0])?, 0, "the connection is closed");

@@ -13,8 +13,9 @@
 //! | other 4xx | anything else | misconfigured: most likely the wrong address |
 
 use std::mem;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
+use super::date::since_1970;
 use super::fields::Fields;
 use crate::source::Outcome;
 use crate::{SourceError, Token};
@@ -75,9 +76,7 @@ impl Answer<'_> {
         if self.body.trim_ascii().is_empty() {
             return Err("with an empty body".to_owned());
         }
-        // Some servers put a byte order mark in front; RFC 8259 §8.1 lets us ignore it.
-        let body = self.body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(self.body);
-        Fields::read(body).ok_or_else(|| {
+        Fields::read(self.body).ok_or_else(|| {
             let essence = self.content_type.and_then(|value| value.split(';').next()).unwrap_or_default();
             let content_type = self.clean(essence, MAX_CODE).unwrap_or_else(|| "no content type".to_owned());
             format!("with something that is not a JSON object ({content_type})")
@@ -164,34 +163,51 @@ impl Answer<'_> {
         Some(since_1970(value)?.saturating_sub(since_1970(self.date?)?))
     }
 
-    /// A text of the server's, fit for an error: only what RFC 6749 §5.2 allows in it (ASCII without controls, `"` and
-    /// `\`), no secret, not longer than `limit`. None if nothing is left.
+    /// A text of the server's, fit for an error: only what is [`readable`], no secret, not longer than `limit`. None if
+    /// nothing is left.
     fn clean(&self, text: &str, limit: usize) -> Option<String> {
         let mut clean = String::new();
         let mut rest = text;
         // One pass for all secrets, so that one is never searched for in another's place; the longest that fits goes.
-        while let Some(c) = rest.chars().next() {
-            let secrets = self.secrets.iter().filter(|secret| rest.starts_with(**secret));
-            let secret = secrets.map(|secret| secret.len()).max().unwrap_or(0);
-            let (head, tail) = rest.split_at_checked(secret.max(c.len_utf8()))?;
-            rest = tail;
-            let piece = match c {
-                _ if secret > 0 => REDACTED,
-                ' ' | '!' | '#'..='[' | ']'..='~' => head,
-                // A line break between two words must not make one word of them.
-                c if c.is_whitespace() => " ",
-                _ => "",
-            };
+        while let Some((end, c)) = readable(rest).next() {
+            let secret = self.secrets.iter().map(|secret| reads_as(rest, secret)).max().unwrap_or(0);
+            let mut buffer = [0; 4];
+            let piece = if secret > 0 { REDACTED } else { c.encode_utf8(&mut buffer) };
             if clean.len() + piece.len() > limit {
                 break;
             }
             clean.push_str(piece);
+            rest = rest.get(secret.max(end)..)?;
         }
         Some(clean.trim_ascii()).filter(|clean| !clean.is_empty()).map(str::to_owned)
     }
 }
 
 const REDACTED: &str = "[redacted]";
+
+/// What of a text may be in an error (RFC 6749 §5.2: ASCII without controls, `"` and `\`), each with the place of its end.
+fn readable(text: &str) -> impl Iterator<Item = (usize, char)> {
+    text.char_indices().filter_map(|(at, c)| match c {
+        ' ' | '!' | '#'..='[' | ']'..='~' => Some((at + 1, c)),
+        // A line break between two words must not make one word of them.
+        c if c.is_whitespace() => Some((at + c.len_utf8(), ' ')),
+        _ => None,
+    })
+}
+
+/// How far `text` begins like `secret`, zero if it does not. What is compared is what can be read of both: a server that
+/// wraps or escapes what it echoes must not have the secret put together again by what is left out.
+fn reads_as(text: &str, secret: &str) -> usize {
+    let mut text = readable(text);
+    let mut end = 0;
+    for (_, wanted) in readable(secret) {
+        match text.next() {
+            Some((after, c)) if c == wanted => end = after,
+            _ => return 0,
+        }
+    }
+    end
+}
 
 /// What the codes say that need no look at the status. Where they come from: RFC 6749 §5.2, RFC 8628 §3.5, RFC 8707 §2,
 /// OpenID Connect Core §3.1.2.6; the last of each list is one server's own.
@@ -220,11 +236,6 @@ fn of_status(status: u16) -> Outcome {
         408 | 425 | 429 | 500.. => Outcome::Unavailable,
         _ => Outcome::Misconfigured,
     }
-}
-
-/// An HTTP date (RFC 9110 §5.6.7) as the time since 1970-01-01 00:00 UTC.
-fn since_1970(date: &str) -> Option<Duration> {
-    httpdate::parse_http_date(date).ok()?.duration_since(UNIX_EPOCH).ok()
 }
 
 #[cfg(test)]

@@ -59,10 +59,10 @@ pub struct DevicePrompt {
 }
 
 /// The answer to a device authorization request (RFC 8628 §3.2).
-struct Authorization {
-    device_code: Secret,
-    prompt: DevicePrompt,
-    interval: Duration,
+pub(crate) struct Authorization {
+    pub(crate) device_code: Secret,
+    pub(crate) prompt: DevicePrompt,
+    pub(crate) interval: Duration,
 }
 
 impl DeviceCode {
@@ -227,7 +227,7 @@ fn refused(code: String, error: SourceError) -> Error {
 }
 
 impl Authorization {
-    fn read(answer: &Answer<'_>) -> Result<Self, SourceError> {
+    pub(crate) fn read(answer: &Answer<'_>) -> Result<Self, SourceError> {
         answer.success()?;
         let unusable = |what: &str| {
             Err(SourceError::misconfigured(format!(

@@ -185,7 +185,7 @@ impl IssuerBuilder {
         Err(failure.into_error(&issuer))
     }
 
-    fn read(&self, issuer: &str, origin: &Origin, body: &[u8]) -> Result<Issuer, Failure> {
+    pub(crate) fn read(&self, issuer: &str, origin: &Origin, body: &[u8]) -> Result<Issuer, Failure> {
         let names = ["issuer", "token_endpoint", "device_authorization_endpoint", "revocation_endpoint"];
         // A server that answers every address with its front page has no metadata there.
         let Some([own, token, device, revocation]) = json::read_members(body, names) else {
@@ -224,7 +224,7 @@ impl IssuerBuilder {
 }
 
 /// Why there is no metadata at one of the places.
-enum Failure {
+pub(crate) enum Failure {
     /// The status of the answer; with 200 it was no JSON object.
     Absent(u16),
     Later(u16),
@@ -247,7 +247,7 @@ impl Failure {
         }
     }
 
-    fn into_error(self, issuer: &str) -> Error {
+    pub(crate) fn into_error(self, issuer: &str) -> Error {
         match self {
             Failure::Absent(status) => misconfigured(format!(
                 "{issuer} has no metadata by RFC 8414 or OpenID Connect Discovery (it answered {status}): is this the \
@@ -257,8 +257,12 @@ impl Failure {
                 ErrorKind::Unavailable,
                 format!("{issuer} answered {status} when asked for its metadata: try again later"),
             ),
-            // Only what can be read safely, and is what somebody might have meant.
-            Failure::Mismatch(own) if own.len() <= 200 && origin::parse_url(&own, "").is_ok() => {
+            // Only what can be read safely (http takes all of Unicode for an address), and is what somebody might have meant.
+            Failure::Mismatch(own)
+                if own.len() <= 200
+                    && own.bytes().all(|byte| byte.is_ascii_graphic())
+                    && origin::parse_url(&own, "").is_ok() =>
+            {
                 misconfigured(format!(
                     "the metadata at {issuer} is that of the issuer {own}, which must be the same to the letter (RFC 8414 \
                  section 3.3): if that one is meant, ask for it so"

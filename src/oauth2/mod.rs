@@ -19,10 +19,11 @@
 #[macro_use]
 mod settings;
 
-mod answer;
+pub(crate) mod answer;
 mod client_credentials;
-mod device_code;
-mod discovery;
+pub(crate) mod date;
+pub(crate) mod device_code;
+pub(crate) mod discovery;
 mod endpoint;
 mod fields;
 mod refresh_token;

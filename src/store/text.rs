@@ -18,7 +18,7 @@ const VERSION: u64 = 1;
 
 /// Why a text is not a stored token. Never quotes it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Unreadable {
+pub(crate) enum Unreadable {
     /// A later version: another program's, and good.
     Later(u64),
     /// Anything else.
@@ -36,7 +36,7 @@ impl fmt::Display for Unreadable {
     }
 }
 
-pub(super) fn write(stored: &Stored) -> Zeroizing<String> {
+pub(crate) fn write(stored: &Stored) -> Zeroizing<String> {
     let Stored { access, refresh, scope, lifetime, received } = stored;
     let strings = [
         ("access_token", Some(access.secret())),
@@ -77,7 +77,7 @@ fn escape(text: &mut String, value: &str) {
     }
 }
 
-pub(super) fn read(text: &[u8]) -> Result<Stored, Unreadable> {
+pub(crate) fn read(text: &[u8]) -> Result<Stored, Unreadable> {
     if text.trim_ascii().is_empty() {
         return Err(Unreadable::Foreign("it is empty"));
     }

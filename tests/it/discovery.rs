@@ -92,6 +92,8 @@ fn what_is_no_metadata() {
         (Answer::ok("<html>"), ErrorKind::Misconfigured, "answered 200"),
         (Answer::ok(too_long), ErrorKind::Misconfigured, "answered 200"),
         (Answer::ok("{}"), ErrorKind::Misconfigured, "names no issuer"),
+        // An address to http's parser, but one that could steer the terminal that shows it.
+        (Answer::ok(r#"{"issuer":"https://id.example.com/\u009b31m"}"#), ErrorKind::Misconfigured, "names no issuer"),
         (Answer::redirect(302, "https://elsewhere.example"), ErrorKind::Misconfigured, "answered 302"),
         (Answer::new(503), ErrorKind::Unavailable, "answered 503"),
         (Answer::new(429), ErrorKind::Unavailable, "try again later"),

@@ -38,6 +38,8 @@ mod client_settings;
 mod device_code;
 #[cfg(feature = "ureq")]
 mod discovery;
+#[cfg(feature = "rustls")]
+mod faults;
 #[cfg(feature = "ureq")]
 mod log_out;
 #[cfg(feature = "ureq")]

@@ -39,6 +39,17 @@ pub(crate) struct Answer {
     close: bool,
     /// How much of the body it says it has, and then does not send.
     missing: usize,
+    wire: Option<Wire>,
+}
+
+/// What is done with the connection instead of an answer.
+#[derive(Clone)]
+struct Wire(Arc<dyn Fn(&TcpStream) + Send + Sync>);
+
+impl std::fmt::Debug for Wire {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Wire")
+    }
 }
 
 type Handler<T> = Box<dyn Fn(&Seen) -> T + Send + Sync>;
@@ -277,7 +288,12 @@ impl std::fmt::Display for Seen {
 
 impl Answer {
     pub(crate) fn new(status: u16) -> Self {
-        Answer { status, headers: Vec::new(), body: Vec::new(), close: false, missing: 0 }
+        Answer { status, headers: Vec::new(), body: Vec::new(), close: false, missing: 0, wire: None }
+    }
+
+    /// No answer, but whatever `run` does with the connection, which ends with it.
+    pub(crate) fn wire(run: impl Fn(&TcpStream) + Send + Sync + 'static) -> Self {
+        Answer { wire: Some(Wire(Arc::new(run))), ..Self::new(599).closing() }
     }
 
     pub(crate) fn ok(body: impl AsRef<[u8]>) -> Self {
@@ -315,6 +331,9 @@ impl Answer {
     }
 
     fn write(&self, stream: &TcpStream, head_only: bool) {
+        if let Some(Wire(run)) = &self.wire {
+            return run(stream);
+        }
         let mut text = format!("HTTP/1.1 {} Status\r\n", self.status);
         for (name, value) in &self.headers {
             text += &format!("{name}: {value}\r\n");

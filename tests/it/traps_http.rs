@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use mockito::Matcher;
 use ureq::{Agent, SendBody};
-use ureq_auth::{Client, Error, ErrorKind, Event, NotReplayed, Policy, Session, SourceError, Token};
+use ureq_auth::oauth2::ClientCredentials;
+use ureq_auth::{Client, Error, ErrorKind, Event, ManualClock, NotReplayed, Policy, Session, SourceError, Token};
 
 use crate::client::{Calls, client_of, in_threads, kind, plain_statuses, session, text};
 use crate::client_flight::fine;
@@ -178,4 +179,21 @@ fn trap_307_with_one_shot_body() {
     assert!(matches!(error, ureq::Error::RedirectFailed), "{error:?}");
     assert_eq!(calls.count(), 2);
     assert!(server.seen().iter().all(|seen| seen.text() == "one shot"), "never an empty body in its place");
+}
+
+#[test]
+fn trap_expires_in_as_a_string() {
+    let mut issuer = mockito::Server::new();
+    let endpoint = issuer.mock("POST", "/token").expect(2);
+    let endpoint = endpoint.with_body(r#"{"access_token":"a","token_type":"bearer","expires_in":"3600"}"#).create();
+    let clock = ManualClock::new(None);
+    let source = ClientCredentials::new(issuer.url() + "/token", "client", "secret");
+    let session = Session::builder(source).clock(clock.clone()).build().unwrap();
+    assert_eq!(session.token().unwrap().lifetime(), Some(Duration::from_secs(3600)));
+    // Neither due on every call, nor good for ever.
+    clock.advance(Duration::from_secs(1800));
+    assert_eq!(session.token().unwrap().generation(), 1);
+    clock.advance(Duration::from_secs(1800));
+    assert_eq!(session.token().unwrap().generation(), 2);
+    endpoint.assert();
 }

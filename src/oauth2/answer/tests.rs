@@ -173,9 +173,23 @@ fn texts_are_cut_cleaned_and_scrubbed() {
     assert_eq!(show("s3cret", ""), format!("{head}[redacted]"));
     assert_eq!(show("c", "a\r\nb\u{1b}[31m\"ü\\"), format!("{head}c: a  b[31m"));
     assert_eq!(show(&"c".repeat(999), &"d".repeat(9999)), format!("{head}{}: {}", "c".repeat(64), "d".repeat(200)));
+    // What is left out must not put a secret together: a server may wrap or escape what it echoes.
+    assert_eq!(
+        show("c", "s3\u{1}cret s3\\cret,s3\"\u{200b}cret"),
+        format!("{head}c: [redacted] [redacted],[redacted]")
+    );
+    assert_eq!(show("s\u{e4}3cret", ""), format!("{head}[redacted]"));
     // At the cut, too, there is no half of a secret.
     assert!(!show("c", &format!("{}s3cret", "d".repeat(197))).contains("s3"));
     assert_eq!(show("ü", "x"), format!("{head}with JSON that has no error code"));
+}
+
+#[test]
+fn a_secret_that_is_not_all_printable_is_found_by_what_is() {
+    let body = r#"{"error":"c","error_description":"pa\tss\"word and pa ssword"}"#;
+    let secrets = &["pa ss\"\u{fc}word", "\u{fc}"];
+    let error = Answer { status: 400, body: body.as_bytes(), secrets, ..ANSWER }.read().unwrap_err();
+    assert_eq!(error.to_string(), "the token endpoint answered 400 c: [redacted] and [redacted]");
 }
 
 #[test]

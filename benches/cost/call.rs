@@ -1,0 +1,150 @@
+//! What a call through the client costs beside plain ureq with a fixed header: time, heap allocations, instructions.
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use serde_json::json;
+use ureq::{Agent, Body, http::Response};
+use ureq_auth::Client;
+
+use crate::loopback;
+use crate::statistics::{Spread, median, micros};
+use crate::table::{Row, Table};
+use crate::{ACCESS_TOKEN, Effort, fresh_session};
+
+const WARM_UP: usize = 6;
+const CALLS: usize = 60;
+const ORDERS: [[usize; 3]; 6] = [[0, 1, 2], [2, 1, 0], [1, 2, 0], [0, 2, 1], [2, 0, 1], [1, 0, 2]];
+
+/// One of the two ways to make the same call.
+struct Side {
+    agent: Agent,
+    url: String,
+    header: Option<String>,
+    _client: Option<Client>,
+}
+
+#[derive(Clone, Copy)]
+enum Method {
+    Get,
+    Post,
+}
+
+impl Side {
+    fn plain(address: &str) -> Self {
+        let header = Some(format!("Bearer {ACCESS_TOKEN}"));
+        Side { agent: Agent::new_with_defaults(), url: format!("http://{address}/x"), header, _client: None }
+    }
+
+    fn client(address: &str) -> Self {
+        let client = Client::new(fresh_session(), &format!("http://{address}")).unwrap();
+        Side { agent: client.agent().clone(), url: format!("http://{address}/x"), header: None, _client: Some(client) }
+    }
+
+    #[inline(never)]
+    fn call(&self, method: Method) {
+        let answer = match method {
+            Method::Get => {
+                let request = self.agent.get(&self.url);
+                match &self.header {
+                    Some(header) => request.header("authorization", header),
+                    None => request,
+                }
+                .call()
+            }
+            Method::Post => {
+                let request = self.agent.post(&self.url);
+                match &self.header {
+                    Some(header) => request.header("authorization", header),
+                    None => request,
+                }
+                .send_json(json!({ "name": "a thing", "size": 21.5, "tags": ["one", "two"] }))
+            }
+        };
+        let mut answer: Response<Body> = answer.unwrap();
+        black_box(answer.body_mut().read_to_string().unwrap());
+    }
+
+    /// Microseconds.
+    fn time(&self, method: Method) -> f64 {
+        let begin = Instant::now();
+        self.call(method);
+        micros(begin.elapsed())
+    }
+
+    /// The fewest of several calls: the others had a buffer grow or a connection open.
+    fn allocations(&self, method: Method) -> u64 {
+        (0..20).map(|_| allocation_counter::measure(|| self.call(method)).count_total).min().unwrap()
+    }
+}
+
+/// For callgrind.
+pub(crate) fn repeat(what: &str, count: usize, address: &str) {
+    let (method, side) = what.split_once('-').unwrap();
+    let method = if method == "get" { Method::Get } else { Method::Post };
+    let side = if side == "plain" { Side::plain(address) } else { Side::client(address) };
+    for _ in 0..count {
+        side.call(method);
+    }
+}
+
+pub(crate) fn section(table: &mut Table, effort: Effort) {
+    let rounds = effort.rounds(300, 10);
+    table.section(&format!("A CALL, keep-alive on loopback ({rounds} rounds)"), "plain ureq with a fixed header");
+    let address = loopback::serve();
+    for (method, name) in [(Method::Get, "GET"), (Method::Post, "POST")] {
+        let (mut plain, mut client, mut ratio, mut twin) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..rounds {
+            let [a, b, c] = compare(&address, method);
+            plain.push(a);
+            client.push(b);
+            ratio.push(b / a);
+            twin.push(c / a);
+        }
+        let ratio = Spread::of(ratio);
+        let row = Row {
+            what: &format!("{name}, µs"),
+            ours: format!("{:.2}", median(client)),
+            beside: format!("{:.2}", median(plain)),
+            ratio: ratio.to_string(),
+        };
+        match method {
+            Method::Get => table.aim(&row, "1.03", ratio.median <= 1.03),
+            Method::Post => table.report(&row),
+        }
+        // What the instrument shows where there is nothing to see.
+        let twin = Spread::of(twin).to_string();
+        table.report(&Row { what: "  plain ureq beside itself", ratio: twin, ..Row::default() });
+
+        let [ours, beside] = ["client", "plain"].map(|side| format!("{}-{side}", name.to_lowercase()));
+        let at_most = matches!(method, Method::Get).then_some(1.03);
+        table.instructions(&format!("{name}, instructions"), &ours, &[&beside], at_most);
+
+        let plain = Side::plain(&address).allocations(method);
+        let client = Side::client(&address).allocations(method);
+        let row = Row {
+            what: &format!("{name}, heap allocations"),
+            ours: client.to_string(),
+            beside: plain.to_string(),
+            ratio: format!("{:+}", client as i64 - plain as i64),
+        };
+        let more = if matches!(method, Method::Get) { 0 } else { 2 };
+        table.insist(&row, &format!("+{more}"), client <= plain + more);
+    }
+}
+
+/// One round: plain ureq, the client, and plain ureq once more, call by call in turn, in another order each time. Each has a
+/// connection of its own, anew: one whose other end the scheduler has put on a far core stays slow for as long as it lives.
+fn compare(address: &str, method: Method) -> [f64; 3] {
+    let sides = [Side::plain(address), Side::client(address), Side::plain(address)];
+    let mut times: [Vec<f64>; 3] = std::array::from_fn(|_| Vec::new());
+    for call in 0..WARM_UP + CALLS {
+        for which in ORDERS[call % ORDERS.len()] {
+            let time = sides[which].time(method);
+            if call >= WARM_UP {
+                times[which].push(time);
+            }
+        }
+    }
+    times.map(median)
+}

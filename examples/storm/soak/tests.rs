@@ -1,0 +1,108 @@
+//! Each thing that may not be is found.
+
+use ureq_auth::Stats;
+
+use super::*;
+use crate::server::ledger::Counts;
+
+fn good() -> (Outcome, Report) {
+    let counts = Counts { spoilt: 3, accepted_and_spoilt: 2, repeated: 2, ..Counts::default() };
+    let failures = [("503", 1), ("Io", 2), ("401", 5), ("session: Unknown", 7)];
+    let outcome = Outcome {
+        seed: 1,
+        token_faults: BTreeMap::from([("503", 1)]),
+        api_faults: BTreeMap::from([("503", 3)]),
+        failures: failures.map(|(kind, count)| (kind.to_owned(), count)).into(),
+        fewest_answers: 1,
+        logins: 0,
+        at_once: 1,
+        memory: Memory::of(&[10_000; 30]),
+    };
+    let report = Report {
+        threads: 1,
+        seconds: 1.0,
+        calls: 1,
+        answered: 1,
+        failed: 15,
+        lost: 0,
+        first_failure: None,
+        stats: Stats::default(),
+        server: Some(counts),
+        soak: None,
+    };
+    (outcome, report)
+}
+
+#[track_caller]
+fn finds(spoil: impl FnOnce(&mut Outcome, &mut Counts), what: &str) {
+    let (mut outcome, mut report) = good();
+    if let Some(counts) = &mut report.server {
+        spoil(&mut outcome, counts);
+    }
+    let breaches = outcome.breaches(&report);
+    assert!(breaches.len() == 1 && breaches.iter().all(|breach| breach.contains(what)), "{breaches:?}");
+}
+
+#[test]
+fn what_a_soak_tells_by_itself() {
+    let (outcome, report) = good();
+    assert_eq!(outcome.breaches(&report), Vec::<String>::new());
+    finds(|outcome, _| outcome.api_faults.clear(), "there were no faults");
+    finds(|outcome, _| outcome.token_faults.clear(), "there were no faults");
+    finds(|outcome, _| outcome.fewest_answers = 0, "no answer at all");
+    finds(|outcome, _| outcome.at_once = 2, "2 token calls at the same time");
+    finds(|_, counts| counts.spoilt = 2, "3 calls failed, but 2 met a fault");
+    finds(|_, counts| counts.spoilt = 4, "3 calls failed, but 4 met a fault");
+    finds(|_, counts| counts.repeated = 3, "3 accepted calls came again");
+    let of_another = |outcome: &mut Outcome, counts: &mut Counts| {
+        outcome.failures.insert(OF_ANOTHER_CALL.to_owned(), 1);
+        counts.spoilt += 1;
+    };
+    finds(of_another, "1 calls got the answer to another one");
+    let (outcome, mut report) = good();
+    report.stats.longest_wait = WAIT_TIMEOUT;
+    assert_eq!(outcome.breaches(&report), ["a thread waited for 8.0 s"]);
+    finds(|outcome, _| outcome.memory = Memory::of(&growing(100)), "not level");
+}
+
+#[test]
+fn what_every_storm_tells_is_told_of_a_soak_too() {
+    let (outcome, mut report) = good();
+    report.soak = Some(outcome);
+    assert_eq!(report.faults(), Vec::<String>::new(), "failed calls are none");
+    let with = |spoil: fn(&mut Counts)| {
+        let (outcome, mut report) = good();
+        report.soak = Some(outcome);
+        report.server.iter_mut().for_each(spoil);
+        report.faults()
+    };
+    assert_eq!(with(|counts| counts.doubled = 1), ["1 calls reached the API twice"]);
+    assert_eq!(with(|counts| (counts.invalid_grant, counts.invalid_grant_excused) = (2, 2)), Vec::<String>::new());
+    let blamed = with(|counts| (counts.invalid_grant, counts.invalid_grant_excused) = (2, 1));
+    assert_eq!(blamed, ["1 token calls were answered with invalid_grant"]);
+    let lost = with(|counts| (counts.refreshes, counts.refreshes_needed, counts.refreshes_lost) = (1, 1, 1));
+    assert_eq!(lost, Vec::<String>::new(), "the client cannot know of it");
+    let vanished = with(|counts| (counts.refreshes, counts.refreshes_needed) = (1, 1));
+    assert_eq!(vanished, ["1 refreshes are between the server's count and ours"]);
+}
+
+fn growing(by: u64) -> Vec<u64> {
+    (0..300).map(|sample| 10_000 + sample * by).collect()
+}
+
+#[test]
+fn memory_is_level_within_the_allocators_freedom() {
+    let is_level = |samples: &[u64]| Memory::of(samples).map(|memory| memory.is_level());
+    assert_eq!(is_level(&growing(0)), Some(true));
+    assert_eq!(is_level(&growing(10)), Some(true));
+    assert_eq!(is_level(&growing(100)), Some(false));
+    let warm_up: Vec<_> = (0..300).map(|sample| if sample < 100 { sample * 100 } else { 10_000 }).collect();
+    assert_eq!(is_level(&warm_up), Some(true), "the first third is not looked at");
+    assert_eq!(is_level(&growing(100)[..29]), None);
+}
+
+#[test]
+fn linux_tells_the_memory() {
+    let memory = resident_memory();
+    assert!(memory.map_or(!cfg!(target_os = "linux"), |kib| kib > 100), "{memory:?}");
+}
