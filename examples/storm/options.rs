@@ -28,7 +28,7 @@ The server that comes with it, on loopback:
                          revoked tokens, one after the other, gets a 401: it is sent again once.
   --faults SEED          a soak: the server also does everything wrong, at random by this seed. It cuts, holds back
                          and halves its answers, sends garbage, refuses what is good. Whoever is told of an error
-                         calls again. No picture; on Linux, the process's memory must stay level as well.
+                         calls again. No picture. On Linux, from two minutes on, memory must stay level as well.
 
 A server of yours instead, which gets GETs only:
   --token-url URL        its token endpoint

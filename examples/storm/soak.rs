@@ -1,10 +1,11 @@
 //! A storm with faults, for as long as one likes: what the client does differently, and what is watched besides.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use ureq_auth::oauth2::RefreshToken;
@@ -20,6 +21,9 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
 /// Longer than any flight by far: whoever waits until then has missed its end.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(8);
 
+/// A thread that was woken goes on much sooner than this, however busy the machine.
+const LATE: Duration = Duration::from_secs(2);
+
 /// Before a caller makes its call again.
 pub(crate) const AFTER_AN_ERROR: Duration = Duration::from_millis(20);
 
@@ -34,8 +38,8 @@ const STUCK: Duration = Duration::from_secs(60);
 
 const SAMPLE_EVERY: Duration = Duration::from_millis(250);
 
-/// Fewer samples say nothing of the memory.
-const FEWEST_SAMPLES: usize = 30;
+/// Two minutes: in less, the memory that all threads and connections need once is still being found.
+const FEWEST_SAMPLES: usize = 480;
 
 /// A soak under way.
 pub(crate) struct Soak {
@@ -43,6 +47,7 @@ pub(crate) struct Soak {
     /// Has the session ended, so that somebody has to log in?
     ended: Arc<AtomicBool>,
     at_once: Arc<AtOnce>,
+    idle: Arc<Idle>,
     logins: u64,
     /// The process's resident memory in KiB.
     memory: Vec<u64>,
@@ -57,7 +62,14 @@ struct AtOnce {
 
 impl Soak {
     pub(crate) fn new(seed: u64) -> Self {
-        Soak { seed, ended: Arc::default(), at_once: Arc::default(), logins: 0, memory: Vec::new() }
+        Soak {
+            seed,
+            ended: Arc::default(),
+            at_once: Arc::default(),
+            idle: Arc::default(),
+            logins: 0,
+            memory: Vec::new(),
+        }
     }
 
     /// Short pauses, so that much happens in the time.
@@ -74,8 +86,9 @@ impl Soak {
     }
 
     pub(crate) fn observer(&self) -> impl Fn(&Event<'_>) + Send + Sync + use<> {
-        let ended = Arc::clone(&self.ended);
+        let (ended, idle) = (Arc::clone(&self.ended), Arc::clone(&self.idle));
         move |event| {
+            idle.note(event, Instant::now());
             if let Event::RefreshFailed { error, .. } = event {
                 ended.fetch_or(error.retry_after().is_none(), SeqCst);
             }
@@ -119,9 +132,45 @@ impl Soak {
             fewest_answers: results.fewest_answers,
             logins: self.logins,
             at_once: self.at_once.most.load(SeqCst),
+            idle_wait: *lock(&self.idle.longest_wait),
             memory: Memory::of(&self.memory),
         }
     }
+}
+
+/// For how long a thread waits while nobody refreshes: a wake-up that got lost is made up for by the next flight's, so that
+/// only the time tells.
+#[derive(Default)]
+struct Idle {
+    /// How long there was no flight, and since when there has been none.
+    time: Mutex<(Duration, Option<Instant>)>,
+    longest_wait: Mutex<Duration>,
+}
+
+thread_local! {
+    /// What the time without a flight came to when this thread began to wait.
+    static WAITS_SINCE: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+}
+
+impl Idle {
+    fn note(&self, event: &Event<'_>, now: Instant) {
+        let (passed, since) = &mut *lock(&self.time);
+        let in_all = *passed + since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+        match event {
+            Event::RefreshStarted { .. } => (*passed, *since) = (in_all, None),
+            Event::Refreshed { .. } | Event::RefreshFailed { .. } | Event::Superseded => *since = Some(now),
+            Event::WaitStarted => WAITS_SINCE.set(in_all),
+            Event::WaitEnded { .. } => {
+                let mut longest = lock(&self.longest_wait);
+                *longest = longest.max(in_all.saturating_sub(WAITS_SINCE.get()));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A source that counts how many ask it at once.
@@ -153,6 +202,7 @@ pub(crate) struct Outcome {
     fewest_answers: u64,
     logins: u64,
     at_once: u64,
+    idle_wait: Duration,
     memory: Option<Memory>,
 }
 
@@ -170,9 +220,11 @@ impl Outcome {
         holds(self.at_once <= 1, &|| format!("{} token calls at the same time", self.at_once));
         let longest_wait = report.stats.longest_wait;
         holds(longest_wait < WAIT_TIMEOUT, &|| format!("a thread waited for {:.1} s", longest_wait.as_secs_f64()));
+        let idle_wait = self.idle_wait;
+        holds(idle_wait < LATE, &|| format!("a thread waited for {:.1} s without a flight", idle_wait.as_secs_f64()));
         let of_another = self.failures.get(OF_ANOTHER_CALL).copied().unwrap_or_default();
         holds(of_another == 0, &|| format!("{of_another} calls got the answer to another one"));
-        if let Some(memory) = &self.memory {
+        if let Some(memory) = self.memory.as_ref().filter(|memory| memory.samples >= FEWEST_SAMPLES) {
             holds(memory.is_level(), &|| format!("the memory is not level: {memory:?}"));
         }
         let Some(server) = &report.server else { return breaches };
@@ -196,6 +248,7 @@ impl Outcome {
             "fewest_answers": self.fewest_answers,
             "logins": self.logins,
             "token_calls_at_once": self.at_once,
+            "idle_wait_ms": rounded(self.idle_wait.as_secs_f64() * 1000.0),
             "refreshes_lost": report.server.map(|server| server.refreshes_lost),
             "invalid_grant_excused": report.server.map(|server| server.invalid_grant_excused),
             "spoilt": report.server.map(|server| server.spoilt),
@@ -210,6 +263,7 @@ impl Outcome {
 /// The resident memory in KiB: at both ends, and the medians of the second and the last third.
 #[derive(Debug)]
 struct Memory {
+    samples: usize,
     start: u64,
     second_third: u64,
     last_third: u64,
@@ -218,9 +272,6 @@ struct Memory {
 
 impl Memory {
     fn of(samples: &[u64]) -> Option<Memory> {
-        if samples.len() < FEWEST_SAMPLES {
-            return None;
-        }
         let median = |samples: &[u64]| {
             let mut sorted = samples.to_vec();
             sorted.sort_unstable();
@@ -228,6 +279,7 @@ impl Memory {
         };
         let (before, last) = samples.split_at(samples.len() * 2 / 3);
         Some(Memory {
+            samples: samples.len(),
             start: *samples.first()?,
             second_third: median(before.get(samples.len() / 3..)?)?,
             last_third: median(last)?,
@@ -243,6 +295,7 @@ impl Memory {
     fn json(&self) -> Value {
         let growth = self.last_third as f64 / self.second_third as f64 - 1.0;
         json!({
+            "judged": self.samples >= FEWEST_SAMPLES,
             "start": self.start,
             "second_third": self.second_third,
             "last_third": self.last_third,

@@ -16,7 +16,8 @@ fn good() -> (Outcome, Report) {
         fewest_answers: 1,
         logins: 0,
         at_once: 1,
-        memory: Memory::of(&[10_000; 30]),
+        idle_wait: Duration::from_millis(10),
+        memory: Memory::of(&[10_000; 480]),
     };
     let report = Report {
         threads: 1,
@@ -51,6 +52,7 @@ fn what_a_soak_tells_by_itself() {
     finds(|outcome, _| outcome.token_faults.clear(), "there were no faults");
     finds(|outcome, _| outcome.fewest_answers = 0, "no answer at all");
     finds(|outcome, _| outcome.at_once = 2, "2 token calls at the same time");
+    finds(|outcome, _| outcome.idle_wait = LATE, "waited for 2.0 s without a flight");
     finds(|_, counts| counts.spoilt = 2, "3 calls failed, but 2 met a fault");
     finds(|_, counts| counts.spoilt = 4, "3 calls failed, but 4 met a fault");
     finds(|_, counts| counts.repeated = 3, "3 accepted calls came again");
@@ -62,7 +64,10 @@ fn what_a_soak_tells_by_itself() {
     let (outcome, mut report) = good();
     report.stats.longest_wait = WAIT_TIMEOUT;
     assert_eq!(outcome.breaches(&report), ["a thread waited for 8.0 s"]);
-    finds(|outcome, _| outcome.memory = Memory::of(&growing(100)), "not level");
+    finds(|outcome, _| outcome.memory = Memory::of(&growing(100, 480)), "not level");
+    let (mut outcome, report) = good();
+    outcome.memory = Memory::of(&growing(100, 479));
+    assert_eq!(outcome.breaches(&report), Vec::<String>::new(), "too short to tell");
 }
 
 #[test]
@@ -86,19 +91,44 @@ fn what_every_storm_tells_is_told_of_a_soak_too() {
     assert_eq!(vanished, ["1 refreshes are between the server's count and ours"]);
 }
 
-fn growing(by: u64) -> Vec<u64> {
-    (0..300).map(|sample| 10_000 + sample * by).collect()
+#[test]
+fn who_waits_while_nobody_refreshes_is_noticed() {
+    let (idle, begin) = (Idle::default(), Instant::now());
+    let at = |ms| begin + Duration::from_millis(ms);
+    let error = ureq_auth::Error::store("anything");
+    let begins = Event::RefreshStarted { reason: ureq_auth::Reason::First };
+    let ends = Event::RefreshFailed { error: &error, took: Duration::ZERO };
+    let woken = Event::WaitEnded { waited: Duration::ZERO, timed_out: false };
+    let longest = || *lock(&idle.longest_wait);
+
+    idle.note(&begins, at(0));
+    idle.note(&Event::WaitStarted, at(100));
+    idle.note(&ends, at(5000));
+    idle.note(&woken, at(5010));
+    assert_eq!(longest(), Duration::from_millis(10));
+
+    idle.note(&begins, at(6000));
+    idle.note(&Event::WaitStarted, at(6100));
+    idle.note(&ends, at(6200));
+    idle.note(&begins, at(7000));
+    idle.note(&ends, at(8000));
+    idle.note(&woken, at(8001));
+    assert_eq!(longest(), Duration::from_millis(801), "the second flight has woken it");
+}
+
+fn growing(by: u64, samples: u64) -> Vec<u64> {
+    (0..samples).map(|sample| 10_000 + sample * by).collect()
 }
 
 #[test]
 fn memory_is_level_within_the_allocators_freedom() {
     let is_level = |samples: &[u64]| Memory::of(samples).map(|memory| memory.is_level());
-    assert_eq!(is_level(&growing(0)), Some(true));
-    assert_eq!(is_level(&growing(10)), Some(true));
-    assert_eq!(is_level(&growing(100)), Some(false));
-    let warm_up: Vec<_> = (0..300).map(|sample| if sample < 100 { sample * 100 } else { 10_000 }).collect();
+    assert_eq!(is_level(&growing(0, 600)), Some(true));
+    assert_eq!(is_level(&growing(5, 600)), Some(true));
+    assert_eq!(is_level(&growing(10, 600)), Some(false));
+    let warm_up: Vec<_> = (0..600).map(|sample| 10_000.min(sample * 50)).collect();
     assert_eq!(is_level(&warm_up), Some(true), "the first third is not looked at");
-    assert_eq!(is_level(&growing(100)[..29]), None);
+    assert_eq!(is_level(&[]), None);
 }
 
 #[test]

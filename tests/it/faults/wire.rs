@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::server::{Answer, LONG};
 
 /// Ten gigabytes, in pieces.
-const ENDLESS: usize = 10 << 30;
+const ENDLESS: u64 = 10 << 30;
 const PIECE: usize = 64 * 1024;
 
 /// What a TLS server says of a plain request: a fatal alert, `protocol_version`.
@@ -57,7 +57,7 @@ pub(crate) fn endless(head: &'static str) -> Answer {
         let piece = vec![b'x'; PIECE];
         let mut is_there = stream.write_all(head.as_bytes()).is_ok();
         let mut taken = 0;
-        while is_there && taken < ENDLESS {
+        while is_there && (taken as u64) < ENDLESS {
             is_there = stream.write_all(&piece).is_ok();
             taken += PIECE;
             MOST_TAKEN.fetch_max(taken, Ordering::SeqCst);
