@@ -142,9 +142,18 @@ impl Soak {
 /// only the time tells.
 #[derive(Default)]
 struct Idle {
-    /// How long there was no flight, and since when there has been none.
-    time: Mutex<(Duration, Option<Instant>)>,
+    time: Mutex<Time>,
     longest_wait: Mutex<Duration>,
+}
+
+#[derive(Default)]
+struct Time {
+    /// Flights under way. One may begin before the end of the last is told.
+    flights: u64,
+    /// How long there was none.
+    without: Duration,
+    /// Since when there has been none.
+    since: Option<Instant>,
 }
 
 thread_local! {
@@ -154,11 +163,14 @@ thread_local! {
 
 impl Idle {
     fn note(&self, event: &Event<'_>, now: Instant) {
-        let (passed, since) = &mut *lock(&self.time);
-        let in_all = *passed + since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+        let mut time = lock(&self.time);
+        let in_all = time.without + time.since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
         match event {
-            Event::RefreshStarted { .. } => (*passed, *since) = (in_all, None),
-            Event::Refreshed { .. } | Event::RefreshFailed { .. } | Event::Superseded => *since = Some(now),
+            Event::RefreshStarted { .. } => *time = Time { flights: time.flights + 1, without: in_all, since: None },
+            Event::Refreshed { .. } | Event::RefreshFailed { .. } | Event::Superseded => {
+                time.flights = time.flights.saturating_sub(1);
+                time.since = (time.flights == 0).then_some(now);
+            }
             Event::WaitStarted => WAITS_SINCE.set(in_all),
             Event::WaitEnded { .. } => {
                 let mut longest = lock(&self.longest_wait);

@@ -21,7 +21,7 @@ const SHORT: Duration = Duration::from_millis(200);
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// What the buffers of two sockets hold, and more than anybody is to take of an endless answer.
-const MOST_TAKEN: usize = 64 << 20;
+const MOST_TAKEN: u64 = 64 << 20;
 
 #[test]
 fn what_the_token_endpoint_does_wrong() {

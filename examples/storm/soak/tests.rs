@@ -114,6 +114,14 @@ fn who_waits_while_nobody_refreshes_is_noticed() {
     idle.note(&ends, at(8000));
     idle.note(&woken, at(8001));
     assert_eq!(longest(), Duration::from_millis(801), "the second flight has woken it");
+
+    idle.note(&begins, at(9000));
+    idle.note(&begins, at(9100));
+    idle.note(&ends, at(9101));
+    idle.note(&Event::WaitStarted, at(9200));
+    idle.note(&ends, at(12_000));
+    idle.note(&woken, at(12_001));
+    assert_eq!(longest(), Duration::from_millis(801), "a flight that was told of late is no end of the next");
 }
 
 fn growing(by: u64, samples: u64) -> Vec<u64> {

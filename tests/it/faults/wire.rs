@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ pub(crate) const TLS_ALERT: &[u8] = b"\x15\x03\x01\0\x02\x02\x46";
 const DRIPPING: &str = "HTTP/1.1 200 OK\r\nX-Padding: a minute's worth of bytes, at a byte a second\r\n";
 
 /// The most that any client has let one endless answer send.
-static MOST_TAKEN: AtomicUsize = AtomicUsize::new(0);
+static MOST_TAKEN: AtomicU64 = AtomicU64::new(0);
 
 /// The connection is cut when the request is in.
 pub(crate) fn cut() -> Answer {
@@ -57,16 +57,16 @@ pub(crate) fn endless(head: &'static str) -> Answer {
         let piece = vec![b'x'; PIECE];
         let mut is_there = stream.write_all(head.as_bytes()).is_ok();
         let mut taken = 0;
-        while is_there && (taken as u64) < ENDLESS {
+        while is_there && taken < ENDLESS {
             is_there = stream.write_all(&piece).is_ok();
-            taken += PIECE;
+            taken += PIECE as u64;
             MOST_TAKEN.fetch_max(taken, Ordering::SeqCst);
         }
     })
 }
 
 /// The same so far, what lies in the sockets' buffers included.
-pub(crate) fn most_taken() -> usize {
+pub(crate) fn most_taken() -> u64 {
     MOST_TAKEN.load(Ordering::SeqCst)
 }
 
