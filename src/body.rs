@@ -9,7 +9,7 @@ use ureq::http::header::{CONTENT_LENGTH, EXPECT, HeaderValue, TRANSFER_ENCODING}
 use ureq::http::request::Parts;
 use ureq::http::{Method, Response};
 use ureq::{Body, SendBody};
-use zeroize::Zeroizing;
+use zeroize::{Zeroize as _, Zeroizing};
 
 /// How long an answer that is not needed may be, to be read so that its connection can be used again.
 const DRAIN_LIMIT: u64 = 16 * 1024;
@@ -133,12 +133,25 @@ impl<R: Read> Tape<R> {
         let mut piece = [0; 1024];
         while self.reader.is_some() && !self.lost {
             let count = self.read_on(&mut piece)?;
-            if let Some(piece) = piece.get(..count).filter(|_| self.lost) {
+            let Some(read) = piece.get_mut(..count) else { break };
+            if self.lost {
                 // Too much to remember, but not sent yet.
-                self.tape.extend_from_slice(piece);
+                self.remember(read);
             }
+            read.zeroize();
         }
         Ok(())
+    }
+
+    /// Puts it on the tape. By hand: a vector that grows leaves a copy of itself behind.
+    fn remember(&mut self, read: &[u8]) {
+        let length = self.tape.len() + read.len();
+        if length > self.tape.capacity() {
+            let mut longer = Zeroizing::new(Vec::with_capacity(length.max(2 * self.tape.len())));
+            longer.extend_from_slice(&self.tape);
+            self.tape = longer;
+        }
+        self.tape.extend_from_slice(read);
     }
 
     fn read_on(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -154,7 +167,7 @@ impl<R: Read> Tape<R> {
         }
         self.lost |= count > self.limit.saturating_sub(self.tape.len());
         if let Some(read) = buffer.get(..count).filter(|_| !self.lost) {
-            self.tape.extend_from_slice(read);
+            self.remember(read);
             self.at = self.tape.len();
         }
         Ok(count)

@@ -27,7 +27,6 @@ use crate::token::Token;
 use crate::{Error, Result};
 
 pub(crate) use self::keeper::Keeper;
-use self::section::Section;
 
 /// What a session does with its store. A trait of one type, so that a program that never names a store does not carry the
 /// code: only [`SessionBuilder::store`](crate::SessionBuilder::store) makes the vtable.
@@ -89,7 +88,13 @@ pub(crate) struct Obtained<'a> {
     pub(crate) answer: Answer,
     /// What observers are to be told when all is done.
     pub(crate) news: News,
-    section: Option<Section<'a>>,
+    stay: Option<Box<dyn Stay + 'a>>,
+}
+
+/// A stay in the exclusive section, which its drop ends. A trait for the same reason as [`Keep`].
+trait Stay {
+    /// Has the store follow the flight, if it is behind. Was there something to do?
+    fn catch_up(&mut self, shared: &Shared) -> Result<bool>;
 }
 
 pub(crate) enum Answer {
@@ -110,19 +115,19 @@ pub(crate) struct News {
 
 impl Obtained<'_> {
     pub(crate) fn without_store(answer: Answer) -> Self {
-        Obtained { answer, news: News::default(), section: None }
+        Obtained { answer, news: News::default(), stay: None }
     }
 
     /// Leaves the section: all is done that is done inside.
     pub(crate) fn leave(&mut self) {
-        self.section = None;
+        self.stay = None;
     }
 
     /// The same where the flight was superseded: what was put into it by hand goes into the store.
     pub(crate) fn leave_superseded(&mut self, shared: &Shared) {
-        if let Some(mut section) = self.section.take() {
+        if let Some(mut stay) = self.stay.take() {
             // Whoever put it there does this as well, and reports what stands in the way.
-            let _reported = section.catch_up(shared);
+            let _reported = stay.catch_up(shared);
         }
     }
 }

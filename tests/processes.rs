@@ -7,17 +7,15 @@ mod worker;
 
 use std::io::Write as _;
 use std::process::Command;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use server::{Options, Server};
 use ureq_auth::oauth2::RefreshToken;
-use ureq_auth::{
-    Client, ErrorKind, Event, FileStore, ManualClock, Policy, Session, SourceError, Token, TokenStore as _,
-};
-use worker::Worker;
+use ureq_auth::{Client, ErrorKind, FileStore, ManualClock, Policy, Session, SourceError, Token, TokenStore as _};
+use worker::{Crew, Worker};
 
 const PROCESSES: usize = 8;
 const THREADS: usize = 8;
@@ -26,8 +24,6 @@ const EXPIRIES: u64 = 20;
 const LIFE: Duration = Duration::from_secs(1);
 /// Nothing here takes this long unless something hangs.
 const LONG: Duration = Duration::from_secs(60);
-/// What a worker says of each token call.
-const REFRESHED: &str = "refreshed";
 
 #[test]
 fn one_token_call_per_expiry_for_all_processes() {
@@ -47,56 +43,22 @@ fn one_token_call_per_expiry_for_all_processes() {
     let path = place.path().join("token.json");
     let first = server.refresh_token();
     // All of them start with the same refresh token, of which one use is the only one there is.
-    let mut workers: Vec<Worker> = (0..PROCESSES)
-        .map(|number| {
-            let (path, number) = (path.to_str().unwrap(), number.to_string());
-            Worker::start(&["call", path, &server.api_url(), &server.token_url(), &first, &number])
-        })
-        .collect();
-    let mut leashes: Vec<_> = workers.iter_mut().map(Worker::leash).collect();
-    for worker in &mut workers {
-        assert_eq!(worker.says().as_deref(), Some("ready"));
-    }
-    // None of them has a token, and all want one at once.
-    leashes.iter_mut().for_each(|leash| leash.write_all(b"!").unwrap());
-    let (refreshed, news) = mpsc::channel();
-    let [mut answered, mut adopted, mut of_sessions] = [0; 3];
-    thread::scope(|scope| {
-        let readers: Vec<_> = workers
-            .into_iter()
-            .map(|mut worker| {
-                let refreshed = refreshed.clone();
-                scope.spawn(move || {
-                    loop {
-                        let line = worker.says().expect("a worker failed");
-                        if line != REFRESHED {
-                            assert!(worker.end());
-                            return line;
-                        }
-                        // Nobody listens any more when the last ones come.
-                        let _ = refreshed.send(());
-                    }
-                })
-            })
-            .collect();
-        let mut revoked = false;
-        // The first one and the one for the revoked token besides.
-        for number in 1..=EXPIRIES + 2 {
-            news.recv_timeout(LONG).expect("no process refreshes any more");
-            if !revoked && number > EXPIRIES / 2 {
-                revoked = server.revoke();
-            }
-            assert_eq!(server.counts().invalid_grant, 0);
-        }
-        drop(leashes);
-        for reader in readers {
-            let report = reader.join().unwrap();
-            let numbers: Vec<u64> = report.split(' ').map(|number| number.parse().unwrap()).collect();
-            answered += numbers[0];
-            adopted += numbers[1];
-            of_sessions += numbers[2];
-        }
+    let workers = (0..PROCESSES).map(|number| {
+        let (path, number) = (path.to_str().unwrap(), number.to_string());
+        Worker::start(&["call", path, &server.api_url(), &server.token_url(), &first, &number])
     });
+    // None of them has a token, and all want one at once.
+    let crew = Crew::start(workers.collect());
+    let mut revoked = false;
+    // The first one and the one for the revoked token besides.
+    for number in 1..=EXPIRIES + 2 {
+        assert!(crew.refreshes_within(LONG), "no process refreshes any more");
+        if !revoked && number > EXPIRIES / 2 {
+            revoked = server.revoke();
+        }
+        assert_eq!(server.counts().invalid_grant, 0);
+    }
+    let [answered, adopted, refreshed] = crew.end();
     let counts = server.counts();
     let report = format!(
         "\n{PROCESSES} processes x {THREADS} threads, {} expiries, {} revocation: {} token calls, {} needed, {} at once, {} \
@@ -113,7 +75,7 @@ fn one_token_call_per_expiry_for_all_processes() {
     assert_eq!(counts.token_calls, counts.refreshes, "every token call brought a token");
     assert_eq!(counts.refreshes, counts.refreshes_needed, "none was for a token that another process had replaced");
     assert_eq!((counts.token_calls_at_once, counts.invalid_grant), (1, 0), "and so no refresh token was used twice");
-    assert_eq!(counts.refreshes, of_sessions, "each is known to the session that made it");
+    assert_eq!(counts.refreshes, refreshed, "each is known to the session that made it");
     assert!(counts.expiries >= EXPIRIES);
     assert_eq!((counts.revocations, counts.replaced_after_revocation), (1, 1));
     assert_eq!((counts.accepted, counts.doubled, counts.out_of_order), (answered, 0, 0));
@@ -170,7 +132,7 @@ fn a_restart_with_a_wrong_clock_costs_one_token_call_at_most() {
             None => Worker::start(&arguments),
         };
         let said = worker.all();
-        (said.iter().filter(|line| *line == REFRESHED).count(), said.last().unwrap().clone())
+        (said.iter().filter(|line| *line == worker::REFRESHED).count(), said.last().unwrap().clone())
     };
     let (refreshes, now) = calls(None);
     assert_eq!((refreshes, now.split(' ').next()), (1, Some("200")));
@@ -218,12 +180,7 @@ fn hang(path: &str) {
 
 fn client(path: &str, api: &str, token_url: &str, first: &str) -> Client {
     let source = RefreshToken::new(token_url, "storm", first);
-    let observer = |event: &Event<'_>| {
-        if let Event::Refreshed { .. } = event {
-            worker::say(REFRESHED);
-        }
-    };
-    let session = Session::builder(source).store(FileStore::new(path)).observer(observer).build().unwrap();
+    let session = Session::builder(source).store(FileStore::new(path)).observer(worker::observe).build().unwrap();
     Client::new(session, api).unwrap()
 }
 

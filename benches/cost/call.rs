@@ -37,7 +37,7 @@ impl Side {
     }
 
     fn client(address: &str) -> Self {
-        let client = Client::new(fresh_session(), &format!("http://{address}")).unwrap();
+        let client = Client::new(fresh_session(|builder| builder), &format!("http://{address}")).unwrap();
         Side { agent: client.agent().clone(), url: format!("http://{address}/x"), header: None, _client: Some(client) }
     }
 

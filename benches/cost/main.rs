@@ -24,7 +24,7 @@ mod window;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use ureq_auth::{Session, SourceError, Token};
+use ureq_auth::{Session, SessionBuilder, SourceError, Token};
 
 use table::{Instructions, Table};
 
@@ -90,9 +90,9 @@ fn tabulate(arguments: &[&str]) -> ExitCode {
 }
 
 /// A session whose token is fresh for as long as a bench runs.
-fn fresh_session() -> Session {
-    Session::new(|_: Option<&Token>| -> Result<Token, SourceError> {
+fn fresh_session(settings: impl FnOnce(SessionBuilder) -> SessionBuilder) -> Session {
+    let builder = Session::builder(|_: Option<&Token>| -> Result<Token, SourceError> {
         Ok(Token::new(ACCESS_TOKEN)?.with_expires_in(Duration::from_secs(3600)))
-    })
-    .unwrap()
+    });
+    settings(builder).build().unwrap()
 }

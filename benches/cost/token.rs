@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Instant;
 
 use parking_lot::Mutex;
-use ureq_auth::{Clock, Session, SystemClock};
+use ureq_auth::{Clock, MemoryStore, Session, SystemClock};
 
 use crate::statistics::{median, nanos};
 use crate::table::{Row, Table};
@@ -21,21 +21,29 @@ const CALLS_TOGETHER: usize = 100_000;
 /// What is timed.
 struct Subjects {
     session: Session,
+    /// It looks at each call whether the store is up to date.
+    stored: Session,
     lock: Mutex<u64>,
     arc: Arc<u64>,
     /// The parts as one would put them together by hand, with no look at what the token is.
     bare: Mutex<Arc<u64>>,
 }
 
-const NAMES: [&str; 6] = ["token", "clock", "lock", "arc", "together", "nothing"];
+const NAMES: [&str; 7] = ["token", "stored", "clock", "lock", "arc", "together", "nothing"];
 
 impl Subjects {
     fn new() -> Self {
         let arc = Arc::new(0);
-        let subjects =
-            Subjects { session: fresh_session(), lock: Mutex::new(0), bare: Mutex::new(Arc::clone(&arc)), arc };
+        let subjects = Subjects {
+            session: fresh_session(|builder| builder),
+            stored: fresh_session(|builder| builder.store(MemoryStore::new())),
+            lock: Mutex::new(0),
+            bare: Mutex::new(Arc::clone(&arc)),
+            arc,
+        };
         // The first one is fetched.
         subjects.session.token().unwrap();
+        subjects.stored.token().unwrap();
         subjects
     }
 
@@ -49,6 +57,7 @@ impl Subjects {
         }
         match what {
             "token" => repeat(count, || self.session.token()),
+            "stored" => repeat(count, || self.stored.token()),
             "clock" => repeat(count, || SystemClock.now()),
             "lock" => repeat(count, || self.lock.lock()),
             "arc" => repeat(count, || Arc::clone(&self.arc)),
@@ -93,13 +102,14 @@ pub(crate) fn section(table: &mut Table, effort: Effort) {
         let calls = if threads == 1 { CALLS } else { CALLS_TOGETHER };
         let rounds = effort.rounds(if threads == 1 { 200 } else { 20 }, 5);
         let rounds: Vec<_> = (0..rounds).map(|_| NAMES.map(|name| subjects.time(name, threads, calls))).collect();
-        let [token, clock, lock, arc, together, nothing] = std::array::from_fn(|index| {
+        let [token, stored, clock, lock, arc, together, nothing] = std::array::from_fn(|index| {
             let times = rounds.iter().map(|round| round[index]);
             // The best of one thread is the one that nobody has disturbed. Of several, it is one in which they have not met.
             if threads == 1 { times.fold(f64::INFINITY, f64::min) } else { median(times) }
         });
         // What the loop costs is nobody's.
-        let [token, clock, lock, arc, together] = [token, clock, lock, arc, together].map(|time| time - nothing);
+        let [token, stored, clock, lock, arc, together] =
+            [token, stored, clock, lock, arc, together].map(|time| time - nothing);
         let sum = clock + lock + arc;
         let row = Row {
             what: &match threads {
@@ -112,6 +122,8 @@ pub(crate) fn section(table: &mut Table, effort: Effort) {
         };
         if threads == 1 {
             table.aim(&row, "1.5", token <= 1.5 * sum);
+            let ratio = format!("{:.2}", stored / sum);
+            table.report(&Row { what: "  with a store", ours: format!("{stored:.1}"), ratio, ..Row::default() });
         } else {
             table.report(&row);
         }

@@ -1,12 +1,11 @@
 //! An issuer's metadata. The input is the issuer as the user names it, a line, and after that the body of the answer.
 
-use super::{Yardstick, assert_plain, within};
+use super::{PER_BYTE_OF_JSON, Yardstick, assert_plain, within};
 use crate::ErrorKind;
 use crate::oauth2::Issuer;
 use crate::origin::{self, Origin};
 
-/// As for a token answer.
-const PER_BYTE: usize = 28;
+/// Our own words in an error.
 const FIXED: usize = 4096;
 
 /// What was found is this issuer's to the letter, and every address in it one that a secret may be sent to; an error is
@@ -20,7 +19,7 @@ pub fn discovery(input: &[u8], yardstick: &Yardstick) -> bool {
         return false;
     }
     let builder = Issuer::builder(asked);
-    match within(yardstick, input.len(), PER_BYTE, FIXED, || builder.read(asked, &origin, body)) {
+    match within(yardstick, input.len(), PER_BYTE_OF_JSON, FIXED, || builder.read(asked, &origin, body)) {
         Ok(issuer) => {
             assert_eq!(issuer.issuer(), asked);
             let addresses = [issuer.device_authorization_endpoint(), issuer.revocation_endpoint()];

@@ -1,20 +1,20 @@
 //! The text of a stored token, as `FileStore` reads it from a file and `Stored::from_text` from wherever a store has it.
 //! The input is that text.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
-use super::{Yardstick, assert_good, within};
+use super::{PER_BYTE_OF_JSON, Yardstick, assert_good, within};
 use crate::store::text::{self, Unreadable};
 use crate::{ErrorKind, Stored};
 
-/// Members of all names are read, one at a time; a text with escapes goes through a buffer that grows.
-const PER_BYTE: usize = 8;
 const FIXED: usize = 1024;
 
 /// Either a token that may be sent, which comes back as it was when it is stored again, or an error that tells a later
 /// version from rubbish. (That it quotes nothing needs no test: its texts are static.)
 pub fn stored(input: &[u8], yardstick: &Yardstick) -> bool {
-    let read = within(yardstick, input.len(), PER_BYTE, FIXED, || text::read(input));
+    let read = within(yardstick, input.len(), PER_BYTE_OF_JSON, FIXED, || text::read(input));
     let tree = serde_json::from_slice(input).ok();
     if let Ok(text) = std::str::from_utf8(input) {
         match (&read, Stored::from_text(text)) {
@@ -57,8 +57,9 @@ fn assert_as_another_reads(stored: &Stored, tree: Option<Value>) {
     let Some(tree) = tree else { return };
     let token = stored.to_token().expect("what was read can be used");
     let text = |name: &str| tree[name].as_str();
-    assert_eq!((tree["version"].as_u64(), text("access_token")), (Some(1), Some(token.secret())));
+    assert_eq!((tree["version"].as_f64(), text("access_token")), (Some(1.0), Some(token.secret())));
     assert_eq!(text("refresh_token").filter(|token| !token.is_empty()), token.refresh_secret());
     assert_eq!(text("scope"), token.scope());
-    assert_eq!(tree["received_at_ms"].as_u64().map(u128::from), token.received_at().map(|time| time.as_millis()));
+    let received = tree["received_at_ms"].as_f64().map(|milliseconds| Duration::from_millis(milliseconds as u64));
+    assert_eq!(received, token.received_at());
 }

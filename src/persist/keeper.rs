@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::section::Section;
-use super::{Answer, Behind, Keep, News, Obtained};
+use super::{Answer, Behind, Keep, News, Obtained, Stay as _};
 use crate::Result;
 use crate::session::{Errand, Shared};
 use crate::source::SourceError;
@@ -86,7 +86,7 @@ impl Keep for Keeper {
         } else {
             Answer::Superseded
         };
-        Obtained { answer, news, section: Some(section) }
+        Obtained { answer, news, stay: Some(Box::new(section)) }
     }
 
     fn fall_behind(&self, behind: Behind) {

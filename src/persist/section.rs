@@ -1,7 +1,7 @@
 //! A stay in the store's exclusive section: all that a session does there.
 
 use super::keeper::Keeper;
-use super::{Answer, Behind, News};
+use super::{Answer, Behind, News, Stay};
 use crate::Result;
 use crate::policy::Freshness;
 use crate::session::{Errand, Shared, Wish};
@@ -118,15 +118,7 @@ impl<'a> Section<'a> {
         Ok(())
     }
 
-    /// Stores the flight's token, or empties the store with it, if the store is behind. Was there something to do?
-    pub(super) fn catch_up(&mut self, shared: &Shared) -> Result<bool> {
-        // Taken before the look at the flight: should somebody put something else there meanwhile, the store is behind again.
-        let Some(behind) = self.keeper.memory.lock().behind.take() else { return Ok(false) };
-        self.follow(shared, behind).inspect_err(|_| {
-            self.keeper.memory.lock().behind.get_or_insert(behind);
-        })
-    }
-
+    /// Stores the flight's token, or empties the store with it.
     fn follow(&mut self, shared: &Shared, behind: Behind) -> Result<bool> {
         let (current, _, _) = shared.flight.current();
         let current = current.map(|token| shared.to_be_stored(&token));
@@ -150,6 +142,16 @@ impl<'a> Section<'a> {
             (None, Behind::ByItself) => return Ok(false),
         }
         Ok(true)
+    }
+}
+
+impl Stay for Section<'_> {
+    fn catch_up(&mut self, shared: &Shared) -> Result<bool> {
+        // Taken before the look at the flight: should somebody put something else there meanwhile, the store is behind again.
+        let Some(behind) = self.keeper.memory.lock().behind.take() else { return Ok(false) };
+        self.follow(shared, behind).inspect_err(|_| {
+            self.keeper.memory.lock().behind.get_or_insert(behind);
+        })
     }
 }
 

@@ -6,8 +6,20 @@
 
 mod api;
 mod device;
+#[cfg(feature = "file-store")]
+mod processes;
 mod restart;
 mod servers;
 #[cfg(feature = "rustls")]
 mod tls;
 mod tokens;
+#[cfg(feature = "file-store")]
+#[path = "../worker/mod.rs"]
+mod worker;
+
+/// One of several processes, which is this binary started again.
+#[cfg(feature = "file-store")]
+#[test]
+fn worker() {
+    processes::work();
+}

@@ -6,12 +6,18 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use std::{env, fs, thread};
+
+use ureq_auth::Event;
 
 const ARGUMENTS: &str = "UREQ_AUTH_WORKER";
 /// What a worker says begins with this: the test harness writes to the same pipe.
 const MARK: &str = "worker: ";
+const READY: &str = "ready";
+pub(crate) const REFRESHED: &str = "refreshed";
 
 /// A worker. It ends when its input ends, so none is left behind when the test dies.
 pub(crate) struct Worker {
@@ -58,11 +64,6 @@ impl Worker {
         said
     }
 
-    /// What tells it to go on when written to, and to stop when dropped.
-    pub(crate) fn leash(&mut self) -> ChildStdin {
-        self.input.take().unwrap()
-    }
-
     /// Tells it to stop, and says whether all went well.
     pub(crate) fn end(mut self) -> bool {
         self.input = None;
@@ -76,6 +77,60 @@ impl Worker {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
         (before, nanos())
+    }
+}
+
+/// Workers that begin at one moment, refresh, and report in numbers when they are told to stop.
+pub(crate) struct Crew {
+    leashes: Vec<ChildStdin>,
+    readers: Vec<JoinHandle<Vec<u64>>>,
+    refreshed: Receiver<()>,
+}
+
+impl Crew {
+    pub(crate) fn start(mut workers: Vec<Worker>) -> Crew {
+        let mut leashes: Vec<_> = workers.iter_mut().map(|worker| worker.input.take().unwrap()).collect();
+        for worker in &mut workers {
+            assert_eq!(worker.says().as_deref(), Some(READY));
+        }
+        leashes.iter_mut().for_each(|leash| leash.write_all(b"!").unwrap());
+        let (sender, refreshed) = mpsc::channel();
+        let readers = workers.into_iter().map(|worker| {
+            let sender = sender.clone();
+            thread::spawn(move || worker.report(&sender))
+        });
+        Crew { leashes, readers: readers.collect(), refreshed }
+    }
+
+    /// Waits for the next refresh of any of them. False if none comes in that time; the test fails if a worker does.
+    pub(crate) fn refreshes_within(&self, time: Duration) -> bool {
+        self.refreshed.recv_timeout(time).inspect_err(|error| assert_eq!(*error, RecvTimeoutError::Timeout)).is_ok()
+    }
+
+    /// Tells all to stop: what they report, number by number.
+    pub(crate) fn end<const N: usize>(self) -> [u64; N] {
+        drop(self.leashes);
+        let mut sums = [0; N];
+        for reader in self.readers {
+            let numbers = reader.join().unwrap();
+            assert_eq!(numbers.len(), N);
+            sums.iter_mut().zip(numbers).for_each(|(sum, number)| *sum += number);
+        }
+        sums
+    }
+}
+
+impl Worker {
+    fn report(mut self, refreshed: &Sender<()>) -> Vec<u64> {
+        loop {
+            let line = self.says().expect("a worker failed");
+            if line != REFRESHED {
+                assert!(self.end());
+                return line.split(' ').map(|number| number.parse().unwrap()).collect();
+            }
+            // Nobody listens any more when the last ones come.
+            let _ = refreshed.send(());
+        }
     }
 }
 
@@ -100,9 +155,16 @@ pub(crate) fn say(what: &str) {
     out.flush().unwrap();
 }
 
+/// For a session's observer: says when it has refreshed.
+pub(crate) fn observe(event: &Event<'_>) {
+    if let Event::Refreshed { .. } = event {
+        say(REFRESHED);
+    }
+}
+
 /// Says that it is ready, and waits until it is told to go on. False if it is to stop instead.
 pub(crate) fn ready() -> bool {
-    say("ready");
+    say(READY);
     std::io::stdin().read_exact(&mut [0]).is_ok()
 }
 

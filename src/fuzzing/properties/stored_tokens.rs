@@ -25,7 +25,8 @@ proptest! {
     fn a_token_comes_back_from_its_stored_text(
         token in token(),
         at in prop_oneof![0..1_000_000_u64, any::<u64>()],
-        wall in prop::option::of(any::<u64>()),
+        // Further away, a number of JSON has no room for a millisecond.
+        wall in prop::option::of(0..=1_u64 << 53),
     ) {
         let (now, wall) = (Tick::from_zero(Duration::from_millis(at)), wall.map(Duration::from_millis));
         let mut token = token;

@@ -1,13 +1,13 @@
 //! The exclusive section: all that is done to the file.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind as Io, Seek as _, Write as _};
+use std::io::{self, ErrorKind as Io, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
 
 use rustix::fs::{FlockOperation, flock};
 
-use super::checked::{check, check_is_file, failed, open, own};
+use super::checked::{check, check_is_file, failed, is_at, open, own};
 use super::{FileStore, MAX_LENGTH, Read};
 use crate::store::{Exclusive, Stored};
 use crate::{Error, Result};
@@ -61,20 +61,38 @@ impl<'a> Section<'a> {
                 self.store.path.display()
             )));
         }
-        let Next { mut file, directory } = match self.next.take() {
+        let mut next = match self.next.take() {
             Some(next) => next,
             None => self.begin()?,
         };
-        let (temporary, path) = (self.temporary(), &self.store.path);
-        let written = file.rewind().and_then(|()| file.write_all(text.as_bytes()));
-        let written = written.and_then(|()| file.set_len(text.len() as u64)).and_then(|()| file.sync_all());
-        let written = written.and_then(|()| fs::rename(&temporary, path));
-        written.map_err(|error| {
-            let _litter = fs::remove_file(&temporary);
-            failed("written", path, &error)
-        })?;
+        let path = &self.store.path;
+        if let Err(error) = self.replace(&mut next.file, text.as_bytes()) {
+            self.discard(&next);
+            return Err(failed("written", path, &error));
+        }
         self.store.proven.store(true, Relaxed);
-        self.sync(&directory)
+        self.sync(&next.directory)
+    }
+
+    fn replace(&self, file: &mut File, text: &[u8]) -> io::Result<()> {
+        file.rewind()?;
+        file.write_all(text)?;
+        file.set_len(text.len() as u64)?;
+        file.sync_all()?;
+        let temporary = self.temporary();
+        match is_at(&temporary, file) {
+            true => fs::rename(temporary, &self.store.path),
+            // Somebody who has removed the lock file has let another in, whose half-written file it may be.
+            false => Err(Io::NotFound.into()),
+        }
+    }
+
+    /// Removes the temporary file, if it is still this one.
+    fn discard(&self, next: &Next) {
+        let temporary = self.temporary();
+        if is_at(&temporary, &next.file) {
+            let _litter = fs::remove_file(temporary);
+        }
     }
 
     fn sync(&self, directory: &File) -> Result<()> {
@@ -116,6 +134,13 @@ impl Exclusive for Section<'_> {
             // There are files that can be read and written, and nothing can take their place: mounts of their own, say. That
             // is found out with a token that is there already.
             self.write(found)?;
+        }
+        let path = self.store.beside(".lock");
+        if !is_at(&path, &self.lock) {
+            return Err(Error::store(format!(
+                "{} was removed while it was locked, and another process may have locked the next one: leave it where it is",
+                path.display()
+            )));
         }
         let length = fs::symlink_metadata(&self.store.path).map_or(0, |metadata| metadata.len().min(MAX_LENGTH));
         let room = RESERVE.max(2 * usize::try_from(length).unwrap_or(0));
@@ -162,8 +187,8 @@ fn remove_if_there(path: &Path) -> Result<bool> {
 impl Drop for Section<'_> {
     fn drop(&mut self) {
         // Room that nothing came of.
-        if self.next.take().is_some() {
-            let _litter = fs::remove_file(self.temporary());
+        if let Some(next) = self.next.take() {
+            self.discard(&next);
         }
         // To close the file would do, were it not for a child process that was forked just now and has not come to its exec.
         let _closed_next = flock(&self.lock, FlockOperation::Unlock);

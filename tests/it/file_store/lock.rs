@@ -25,6 +25,28 @@ fn a_lock_file_that_was_removed_under_its_holder_locks_nobody_out() {
 }
 
 #[test]
+fn who_holds_a_lock_file_that_was_removed_does_not_go_on_to_the_exchange() {
+    let (place, clock) = (Place::new(), ManualClock::new(Some(WALL)));
+    let store = place.store();
+    let mut inside = store.exclusive(LONG).unwrap();
+    inside.prepare().unwrap();
+    fs::remove_file(place.beside(".lock")).unwrap();
+    let error = inside.prepare().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Store);
+    assert!(error.to_string().contains("token.json.lock was removed"), "{error}");
+    // Nor does it take the temporary file away from who has locked the next one.
+    let other = place.store();
+    let mut others = other.exclusive(Duration::ZERO).unwrap();
+    others.prepare().unwrap();
+    drop(inside);
+    others.save(&stored("b1")).unwrap();
+    drop(others);
+    let ([session], calls) = sessions(&place, &clock);
+    assert_eq!(session.token().unwrap().secret(), "b1");
+    assert_eq!(calls.load(Ordering::SeqCst), 0);
+}
+
+#[test]
 fn sessions_of_one_process_with_a_store_each_make_one_token_call() {
     let (place, clock) = (Place::new(), ManualClock::new(Some(WALL)));
     let (sessions, calls) = sessions::<4>(&place, &clock);
