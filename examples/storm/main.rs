@@ -106,8 +106,9 @@ fn start_server(options: &Options) -> io::Result<Option<Server>> {
         // Some 401s shall come when the refresh is over. Where nobody acts on a 401, no call may be that slow.
         queue_every: if options.mode == Mode::ProactiveOnly { 0 } else { 101 },
         queue: refresh_delay + Duration::from_millis(30),
-        // A soak may share its machine with others for long.
-        travel: if faults.is_some() { ttl / 6 } else { usual.travel },
+        // A busy machine makes one token request wait longer than the next, and the client counts from before it. A refresh
+        // too many, of a token that has just come, looks early by far more. A soak may share its machine for long.
+        travel: if faults.is_some() { ttl / 6 } else { usual.travel.max(ttl / 10) },
         faults,
         ..usual
     };
