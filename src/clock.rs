@@ -191,7 +191,10 @@ impl Clock for ManualClock {
 
 impl fmt::Debug for ManualClock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let manual = self.0.lock();
-        f.debug_struct("ManualClock").field("now", &manual.now).field("wall", &manual.wall).finish_non_exhaustive()
+        let (now, wall) = {
+            let manual = self.0.lock();
+            (manual.now, manual.wall)
+        };
+        f.debug_struct("ManualClock").field("now", &now).field("wall", &wall).finish_non_exhaustive()
     }
 }

@@ -55,6 +55,9 @@ enum Phase<E> {
 /// when another has begun. Written and read under the mutex only.
 type Record<E> = Arc<OnceCell<E>>;
 
+/// What is to be destroyed when the mutex is free (rule 1).
+type Replaced<T, E> = (Option<Arc<T>>, Phase<E>);
+
 /// What a judge thinks of the current value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Need {
@@ -141,7 +144,7 @@ impl<T, E: Clone> Flight<T, E> {
         let phase = Phase::Refreshing { leader: sync::current_thread(), record: Arc::clone(&record) };
         // Rule 1: the last flight's error goes with the leader, to be destroyed when the mutex is free.
         let former = std::mem::replace(&mut state.phase, phase);
-        Leader { flight: self, record, previous: state.current.clone(), former }
+        Leader { flight: self, record, previous: state.current.clone(), former, gone: false }
     }
 
     /// The current value with its generation and whether it was refused.
@@ -154,11 +157,10 @@ impl<T, E: Clone> Flight<T, E> {
     pub(crate) fn install(&self, make: impl FnOnce(u64) -> T) -> Arc<T> {
         let mut state = self.state.lock();
         let (value, old) = state.publish(make);
-        let phase = std::mem::replace(&mut state.phase, Phase::Idle);
-        self.changed.notify_all();
+        self.changed.notify_all(&state);
         drop(state);
         // Rule 1: destructors wipe memory, and an error's may be anybody's. They run here, with the mutex free.
-        drop((old, phase));
+        drop(old);
         value
     }
 
@@ -166,33 +168,34 @@ impl<T, E: Clone> Flight<T, E> {
     /// was current.
     pub(crate) fn end(&self, error: E) -> Option<Arc<T>> {
         let mut state = self.state.lock();
-        let unheard = match &state.phase {
-            // Its leader may have given a verdict already and be about to leave (fail_once): that one stands.
-            Phase::Refreshing { record, .. } => record.set(error.clone()).err(),
-            _ => None,
-        };
+        if let Phase::Refreshing { record, .. } = &state.phase {
+            // The first and only one: who gives a verdict leaves Refreshing with it.
+            let _unset = record.set(error.clone());
+        }
         let old = state.current.take();
         let phase = std::mem::replace(&mut state.phase, Phase::Failed { error, until: None });
-        self.changed.notify_all();
+        self.changed.notify_all(&state);
         drop(state);
-        drop((phase, unheard));
+        drop(phase);
         old
     }
 
     /// Has every waiter look at its deadline again: for a clock that is moved by hand.
     pub(crate) fn poke(&self) {
-        // Taken and let go: a waiter that has read the old time but does not sleep yet would miss the notification.
-        drop(self.state.lock());
-        self.changed.notify_all();
+        // Under the mutex: a waiter that has read the old time but does not sleep yet would miss the notification.
+        let state = self.state.lock();
+        self.changed.notify_all(&state);
     }
 }
 
 impl<T, E> State<T, E> {
-    fn publish(&mut self, make: impl FnOnce(u64) -> T) -> (Arc<T>, Option<Arc<T>>) {
-        self.generation += 1;
-        self.refused = false;
-        let value = Arc::new(make(self.generation));
-        (Arc::clone(&value), self.current.replace(value))
+    /// Returns the new value, and what it has replaced.
+    fn publish(&mut self, make: impl FnOnce(u64) -> T) -> (Arc<T>, Replaced<T, E>) {
+        let generation = self.generation + 1;
+        let value = Arc::new(make(generation));
+        (self.generation, self.refused) = (generation, false);
+        let old = self.current.replace(Arc::clone(&value));
+        (value, (old, std::mem::replace(&mut self.phase, Phase::Idle)))
     }
 
     fn is_led_by(&self, flight: &Record<E>) -> bool {
@@ -206,6 +209,25 @@ pub(crate) struct Leader<'a, T, E> {
     record: Record<E>,
     previous: Option<Arc<T>>,
     former: Phase<E>,
+    gone: bool,
+}
+
+impl<T, E> Leader<'_, T, E> {
+    /// The way out, the only one: `change` makes the state what it is to be after the flight. It returns what is to be
+    /// destroyed when the mutex is free. `None` if the flight was superseded meanwhile.
+    fn leave<R>(&mut self, change: impl FnOnce(&mut State<T, E>, &Record<E>) -> R) -> Option<R> {
+        let mut state = self.flight.state.lock();
+        let left = if state.is_led_by(&self.record) {
+            let old = change(&mut state, &self.record);
+            self.flight.changed.notify_all(&state);
+            Some(old)
+        } else {
+            None
+        };
+        // Not before: should `change` unwind, the place is still to be freed.
+        self.gone = true;
+        left
+    }
 }
 
 impl<T, E: Clone> Leader<'_, T, E> {
@@ -228,52 +250,31 @@ impl<T, E: Clone> Leader<'_, T, E> {
     }
 
     /// Publishes the new value; `None` if the flight was superseded meanwhile and the value dropped.
-    pub(crate) fn publish(self, make: impl FnOnce(u64) -> T) -> Option<Arc<T>> {
-        let mut state = self.flight.state.lock();
-        if !state.is_led_by(&self.record) {
-            return None;
-        }
-        let (value, old) = state.publish(make);
-        let phase = std::mem::replace(&mut state.phase, Phase::Idle);
-        self.flight.changed.notify_all();
-        drop(state);
-        drop((old, phase));
-        Some(value)
+    pub(crate) fn publish(mut self, make: impl FnOnce(u64) -> T) -> Option<Arc<T>> {
+        self.leave(|state, _| state.publish(make)).map(|(value, _old)| value)
     }
 
     /// Gives the flight's verdict to all who joined it, and to those who come before `until` (`None`: for ever).
     /// `forget`: the current value is dead with it. False if the flight was superseded meanwhile.
-    pub(crate) fn fail(self, error: E, until: Option<Tick>, forget: bool) -> bool {
-        let mut state = self.flight.state.lock();
-        if !state.is_led_by(&self.record) {
-            return false;
-        }
-        let _first_verdict = self.record.set(error.clone());
-        let old = if forget { state.current.take() } else { None };
-        let phase = std::mem::replace(&mut state.phase, Phase::Failed { error, until });
-        self.flight.changed.notify_all();
-        drop(state);
-        drop((old, phase));
-        true
+    pub(crate) fn fail(mut self, error: E, until: Option<Tick>, forget: bool) -> bool {
+        let left = self.leave(|state, record| {
+            let unheard = record.set(error.clone());
+            let old = if forget { state.current.take() } else { None };
+            (old, unheard, std::mem::replace(&mut state.phase, Phase::Failed { error, until }))
+        });
+        left.is_some()
     }
 
     /// The same, but only for those who joined it: whoever comes next starts anew.
-    pub(crate) fn fail_once(self, error: E) {
-        let _first_verdict = {
-            let _state = self.flight.state.lock();
-            self.record.set(error)
-        };
-        // The rest is what Drop does.
+    pub(crate) fn fail_once(mut self, error: E) {
+        self.leave(|state, record| (record.set(error), std::mem::replace(&mut state.phase, Phase::Idle)));
     }
 }
 
 impl<T, E> Drop for Leader<'_, T, E> {
     fn drop(&mut self) {
-        let mut state = self.flight.state.lock();
-        // Not so after publish and fail, nor when the flight was superseded.
-        if state.is_led_by(&self.record) {
-            state.phase = Phase::Idle;
-            self.flight.changed.notify_all();
+        if !self.gone {
+            self.leave(|state, _| std::mem::replace(&mut state.phase, Phase::Idle));
         }
     }
 }
@@ -302,7 +303,7 @@ impl<T, E: Clone> Waiter<'_, T, E> {
             if clock.now() >= deadline {
                 return Waited::TimedOut;
             }
-            sync::wait(&self.flight.changed, &mut state, clock.timeout(deadline));
+            self.flight.changed.wait(&mut state, clock.timeout(deadline));
         }
     }
 }

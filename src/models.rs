@@ -14,15 +14,21 @@ mod outside;
 mod refreshes;
 mod runner;
 mod stores;
+#[cfg(not(model = "loom"))]
+mod threads;
 
 use std::any::Any;
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use crate::clock::{Clock, ManualClock, Tick};
-use crate::sync::{self, Condvar, Mutex, thread};
+use crate::clock::{Clock, Tick};
+#[cfg(model = "loom")]
+use crate::sync::{Latch, beside};
+#[cfg(not(model = "loom"))]
+use threads::{Latch, beside};
 
 /// How long anybody may wait. Nobody should: a waiter that is not woken is healed by its deadline, so that on real threads
 /// only the time it took tells a lost wake-up from a good run. Half of this is taken for lost.
@@ -31,74 +37,23 @@ const LONG: Duration = Duration::from_secs(10);
 /// Runs `act` on that many threads at once, this one being number 0, and returns what each brought.
 fn crowd<R: Send + 'static>(threads: usize, act: impl Fn(usize) -> R + Send + Sync + 'static) -> Vec<R> {
     let act = Arc::new(act);
-    let start = Start::of(threads);
-    let others = (1..threads).map(|number| {
-        let (act, start) = (Arc::clone(&act), start.clone());
-        thread::spawn(move || {
-            start.wait();
-            act(number)
-        })
-    });
-    let others: Vec<_> = others.collect();
-    start.wait();
-    let mut results = vec![act(0)];
-    results.extend(others.into_iter().map(|other| other.join().unwrap_or_else(|panic| resume_unwind(panic))));
-    results
+    let own = Arc::clone(&act);
+    let (own, others) = beside(threads, move |number| act(number), move || own(0));
+    std::iter::once(own).chain(others).collect()
 }
 
-/// Real threads are started one by one, and the first would be done before the last is there. A checker needs no such
-/// help, and a barrier would only hide schedules from it.
-#[derive(Clone)]
-struct Start(#[cfg(not(model))] Arc<std::sync::Barrier>);
-
-impl Start {
-    #[cfg(not(model))]
-    fn of(threads: usize) -> Self {
-        Start(Arc::new(std::sync::Barrier::new(threads)))
-    }
-
-    #[cfg(model)]
-    fn of(_: usize) -> Self {
-        Start()
-    }
-
-    fn wait(&self) {
-        #[cfg(not(model))]
-        self.0.wait();
-    }
-}
-
-/// What a call of the source is to the others: their turn. A checker gives it to them at the counters beside it; on real
-/// threads nobody would ever come to wait for so short a call.
+/// What a call of the source is to the others: their turn. A checker gives it to them at the next lock; on real threads nobody
+/// would ever come to wait for so short a call.
 fn work() {
     #[cfg(not(model))]
     for _ in 0..5 {
-        thread::yield_now();
+        std::thread::yield_now();
     }
 }
 
-/// Counts arrivals, and lets a thread wait for a number of them.
-struct Latch {
-    arrived: Mutex<usize>,
-    changed: Condvar,
-}
-
-impl Latch {
-    fn new() -> Self {
-        Latch { arrived: Mutex::new(0), changed: Condvar::new() }
-    }
-
-    fn arrive(&self) {
-        *self.arrived.lock() += 1;
-        self.changed.notify_all();
-    }
-
-    fn wait_for(&self, number: usize) {
-        let mut arrived = self.arrived.lock();
-        while *arrived < number {
-            sync::wait(&self.changed, &mut arrived, None);
-        }
-    }
+/// Rule 1, wherever user code is called.
+fn assert_unlocked() {
+    assert_eq!(crate::sync::locks_held(), 0, "rule 1: user code with a lock held");
 }
 
 /// A panic as it happens to user code: unwinds, without the hook's lines on the screen.
@@ -116,20 +71,36 @@ fn caught<R>(act: impl FnOnce() -> R) -> Result<R, Injected> {
     })
 }
 
-/// The clock where time is not the point. In a model it stands still, and waits have no end; on real threads it runs, so
-/// that they have one. [`skip`](PlainClock::skip) is for a scenario's beginning, before there is a second thread.
-#[derive(Clone, Debug, Default)]
-struct PlainClock(Arc<AtomicU64>);
+/// The clock where the moment at which it is read is not the point. In a model it stands still but for [`skip`], and waits
+/// have no end; on real threads it runs, so that they have one. To read it is no step to a checker: `ManualClock` is for that.
+///
+/// [`skip`]: PlainClock::skip
+#[derive(Clone, Default)]
+struct PlainClock(Arc<Skipped>);
+
+#[derive(Default)]
+struct Skipped {
+    seconds: AtomicU64,
+    wakers: std::sync::Mutex<Vec<Arc<dyn Fn() + Send + Sync>>>,
+}
 
 impl PlainClock {
-    fn skip(&self, seconds: u64) {
-        self.0.fetch_add(seconds, Ordering::SeqCst);
+    fn skip(&self, time: Duration) {
+        self.0.seconds.fetch_add(time.as_secs(), Ordering::SeqCst);
+        let wakers = self.0.wakers.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        wakers.iter().for_each(|wake| wake());
+    }
+}
+
+impl fmt::Debug for PlainClock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PlainClock")
     }
 }
 
 impl Clock for PlainClock {
     fn now(&self) -> Tick {
-        let skipped = Duration::from_secs(self.0.load(Ordering::SeqCst));
+        let skipped = Duration::from_secs(self.0.seconds.load(Ordering::SeqCst));
         #[cfg(not(model))]
         let begin = crate::SystemClock.now();
         #[cfg(model)]
@@ -138,6 +109,7 @@ impl Clock for PlainClock {
     }
 
     fn wall(&self) -> Option<Duration> {
+        assert_unlocked();
         None
     }
 
@@ -145,71 +117,58 @@ impl Clock for PlainClock {
         unreachable!("no scenario has a second attempt");
     }
 
-    #[cfg(model)]
-    fn timeout(&self, _: Tick) -> Option<Duration> {
-        None
+    fn on_change(&self, wake: Arc<dyn Fn() + Send + Sync>) {
+        self.0.wakers.lock().unwrap_or_else(PoisonError::into_inner).push(wake);
     }
 }
 
-/// The test itself fails if what it relies on, the deadline that never comes in a model, is not what it thinks.
-#[test]
-fn a_manual_clock_has_no_time_out() {
-    runner::once(|| assert_eq!(ManualClock::new(None).timeout(Tick::default()), None));
-}
-
 macro_rules! scenarios {
-    ($($file:ident { $($scenario:ident $bound:expr;)+ })+) => {
+    ($($file:ident { $($scenario:ident;)+ })+) => {
         $($(
             #[test]
             fn $scenario() {
-                runner::run(stringify!($scenario), $bound, $file::$scenario);
+                runner::run(stringify!($scenario), $file::$scenario);
             }
         )+)+
     };
 }
 
-/// Every schedule.
-const ALL: Option<usize> = None;
-
-// The number is how many times loom may take the processor from a thread that could go on; ALL is no bound. What has a bound
-// has more steps than can be followed in every order within minutes: the clock is moved, a thread has two turns, or the
-// session locks its counters and its history as well. Bugs in a gate need one or two such moments: see the mutants.
 scenarios! {
     gate {
-        single_flight ALL;
-        late_refusal ALL;
-        fast_path_against_publication ALL;
-        several_flights_in_a_row Some(4);
-        reentrancy ALL;
-        foreign_destructors Some(4);
+        single_flight;
+        late_refusal;
+        fast_path_against_publication;
+        several_flights_in_a_row;
+        reentrancy;
+        foreign_destructors;
     }
     outside {
-        leader_fails ALL;
-        leader_panics ALL;
-        a_slow_waiter_keeps_its_verdict Some(3);
-        a_waiters_deadline Some(4);
-        installed_during_a_flight ALL;
-        installed_while_the_leader_fails ALL;
-        ended_during_a_flight ALL;
+        leader_fails;
+        leader_panics;
+        a_slow_waiter_keeps_its_verdict;
+        a_waiters_deadline;
+        installed_during_a_flight;
+        installed_while_the_leader_fails;
+        ended_during_a_flight;
     }
     refreshes {
-        session_single_flight Some(4);
-        session_late_refusal Some(3);
-        session_leader_fails Some(4);
-        session_failure_while_the_token_lives Some(4);
-        session_leader_panics Some(4);
-        session_deadline Some(2);
+        session_single_flight;
+        session_late_refusal;
+        session_leader_fails;
+        session_failure_while_the_token_lives;
+        session_leader_panics;
+        session_deadline;
     }
     calls {
-        session_set_during_a_flight Some(5);
-        session_ended_during_a_flight ALL;
-        session_fast_path ALL;
-        session_calls_in_order Some(3);
-        session_reentrancy Some(4);
-        session_observer_looks_in Some(2);
+        session_set_during_a_flight;
+        session_ended_during_a_flight;
+        session_fast_path;
+        session_calls_in_order;
+        session_reentrancy;
+        session_observer_looks_in;
     }
     stores {
-        session_store_follows Some(3);
-        session_store_keeps_the_login Some(3);
+        session_store_follows;
+        session_store_keeps_the_login;
     }
 }

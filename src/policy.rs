@@ -375,7 +375,8 @@ struct Refusals {
 impl Refusals {
     /// The level is kept as time, so that it leaks without rounding: one refusal is worth `period / refusals`.
     fn admit(&mut self, policy: &Policy, generation: u64, accepted: bool, now: Tick) -> bool {
-        if self.admitted == Some(generation) {
+        // Or an earlier one: then a newer token is out, and the report has been overtaken by one of that.
+        if self.admitted >= Some(generation) {
             return true;
         }
         let worth = policy.refusal_period / policy.refusals.max(1);

@@ -13,7 +13,7 @@ use crate::flight::{Entry, Flight, Need, Waited};
 use crate::persist::{Behind, Keep};
 use crate::policy::{Freshness, History, Policy};
 use crate::source::{SourceError, TokenSource};
-use crate::sync::Mutex;
+use crate::sync::Leaf;
 use crate::token::{Life, Origin, Token};
 use crate::{Error, ErrorKind, Result};
 
@@ -42,8 +42,8 @@ pub(crate) struct Shared {
     source: Box<dyn TokenSource>,
     keeper: Option<Box<dyn Keep>>,
     observer: Option<Observer>,
-    history: Mutex<History>,
-    stats: Mutex<Stats>,
+    history: Leaf<History>,
+    stats: Leaf<Stats>,
     /// Tells this session's tokens from another's, whose generations mean nothing here.
     id: usize,
 }
@@ -161,21 +161,12 @@ impl Session {
         let shared = &*self.0;
         let generation = token.origin.generation;
         let now = shared.clock.now();
-        let mut history = shared.history.lock();
-        // Looked at under the lock of the loop breaker's count: else a report that is overtaken, between the look and the
-        // count, by reports of later tokens would be counted once more, and turned away although a newer token is out.
-        let (current, newest, _) = shared.flight.current();
-        let verdict = if newest > generation {
-            Refusal::Late
-        } else if shared.policy.reactive && history.may_replace(&shared.policy, generation, token.was_accepted(), now) {
-            Refusal::Replace
-        } else {
-            Refusal::Ignored
-        };
-        drop(history);
-        // It may be the last of its kind by now, and wiping it is nothing to do under a lock.
-        drop(current);
-        verdict
+        if shared.flight.current().1 > generation {
+            return Refusal::Late;
+        }
+        // Reports of later tokens may overtake this one here: the loop breaker tells by the generation.
+        let may_replace = || shared.history.lock().may_replace(&shared.policy, generation, token.was_accepted(), now);
+        if shared.policy.reactive && may_replace() { Refusal::Replace } else { Refusal::Ignored }
     }
 
     /// Reports that a server accepted `token`. A client does so by itself; for other protocols it tells the loop breaker

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use crate::clock::{Clock as _, SystemClock, Tick};
 use crate::policy::History;
-use crate::sync::{self, Condvar, Mutex};
+use crate::sync::{Condvar, Leaf, Mutex};
 use crate::token::Secret;
 use crate::{Error, Result, Token};
 
@@ -182,20 +182,16 @@ impl fmt::Debug for Stored {
 pub struct MemoryStore(Arc<Memory>);
 
 struct Memory {
-    state: Mutex<State>,
+    stored: Leaf<Option<Stored>>,
+    /// Somebody is in the exclusive section.
+    busy: Mutex<bool>,
     left: Condvar,
-}
-
-#[derive(Default)]
-struct State {
-    stored: Option<Stored>,
-    busy: bool,
 }
 
 impl MemoryStore {
     /// An empty store.
     pub fn new() -> Self {
-        MemoryStore(Arc::new(Memory { state: Mutex::new(State::default()), left: Condvar::new() }))
+        MemoryStore(Arc::new(Memory { stored: Leaf::new(None), busy: Mutex::new(false), left: Condvar::new() }))
     }
 }
 
@@ -207,20 +203,20 @@ impl Default for MemoryStore {
 
 impl TokenStore for MemoryStore {
     fn load(&self) -> Result<Option<Stored>> {
-        Ok(self.0.state.lock().stored.clone())
+        Ok(self.0.stored.lock().clone())
     }
 
     fn exclusive(&self, timeout: Duration) -> Result<Box<dyn Exclusive + '_>> {
         let deadline = SystemClock.now().after(timeout);
-        let mut state = self.0.state.lock();
-        while state.busy {
+        let mut busy = self.0.busy.lock();
+        while *busy {
             let left = deadline.since(SystemClock.now());
             if left.is_zero() {
                 return Err(Error::store_busy(format!("another session has kept the store in memory for {timeout:?}")));
             }
-            sync::wait(&self.0.left, &mut state, Some(left));
+            self.0.left.wait(&mut busy, Some(left));
         }
-        state.busy = true;
+        *busy = true;
         Ok(Box::new(Inside(&self.0)))
     }
 }
@@ -229,14 +225,14 @@ struct Inside<'a>(&'a Memory);
 
 impl Inside<'_> {
     fn replace(&mut self, stored: Option<Stored>) {
-        let old = std::mem::replace(&mut self.0.state.lock().stored, stored);
+        let old = std::mem::replace(&mut *self.0.stored.lock(), stored);
         drop(old);
     }
 }
 
 impl Exclusive for Inside<'_> {
     fn load(&mut self) -> Result<Option<Stored>> {
-        Ok(self.0.state.lock().stored.clone())
+        Ok(self.0.stored.lock().clone())
     }
 
     fn prepare(&mut self) -> Result<()> {
@@ -256,13 +252,16 @@ impl Exclusive for Inside<'_> {
 
 impl Drop for Inside<'_> {
     fn drop(&mut self) {
-        self.0.state.lock().busy = false;
-        self.0.left.notify_one();
+        let mut busy = self.0.busy.lock();
+        *busy = false;
+        self.0.left.notify_all(&busy);
     }
 }
 
 impl fmt::Debug for MemoryStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MemoryStore").field("stored", &self.0.state.lock().stored).finish_non_exhaustive()
+        // A copy: what it is written to is the caller's code, and may be slow, or look here.
+        let stored = self.0.stored.lock().clone();
+        f.debug_struct("MemoryStore").field("stored", &stored).finish_non_exhaustive()
     }
 }

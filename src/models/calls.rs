@@ -8,7 +8,7 @@ use once_cell::sync::OnceCell;
 use super::refreshes::{Desk, token};
 use super::{PlainClock, crowd};
 use crate::events::Event;
-use crate::sync::Mutex;
+use crate::sync::Leaf;
 use crate::{ErrorKind, Session};
 
 /// Rules 2, 3, 5: a login sets the session's token while a flight may be under way. Nobody's call fails, everybody has the
@@ -62,7 +62,7 @@ pub(super) fn session_fast_path(threads: usize) {
     let clock = PlainClock::default();
     let desk = Desk::new(clock.clone(), |number| Ok(token(number).with_expires_in(Duration::from_secs(200))));
     desk.session.set(token(0).with_expires_in(Duration::from_secs(100))).unwrap();
-    clock.skip(90);
+    clock.skip(Duration::from_secs(90));
     let session = desk.session.clone();
     crowd(threads, move |_| {
         let mut last = 0;
@@ -88,7 +88,7 @@ struct Api {
 }
 
 /// A call, as the client makes it: the token, the request, after a 401 the next token and the request again, once.
-fn call(session: &Session, api: &Mutex<Api>, thread: usize, number: usize) {
+fn call(session: &Session, api: &Leaf<Api>, thread: usize, number: usize) {
     let mut token = session.token().unwrap_or_else(|error| panic!("rule 8: call {number} is lost: {error}"));
     for attempt in 1..=2 {
         {
@@ -106,7 +106,10 @@ fn call(session: &Session, api: &Mutex<Api>, thread: usize, number: usize) {
 /// Rules 3, 8: the server revokes the token amid the calls of all threads. One refresh; each call reaches the API exactly
 /// once, in its thread's order.
 pub(super) fn session_calls_in_order(threads: usize) {
-    let api = Arc::new(Mutex::new(Api { taken: "t0".into(), book: Vec::new() }));
+    /// Has one call: with two, three threads have four times as many schedules, and no new kind of one.
+    const BRIEF: usize = 2;
+
+    let api = Arc::new(Leaf::new(Api { taken: "t0".into(), book: Vec::new() }));
     let server = Arc::clone(&api);
     let desk = Desk::new(PlainClock::default(), move |number| {
         server.lock().taken = format!("t{number}");
@@ -119,12 +122,15 @@ pub(super) fn session_calls_in_order(threads: usize) {
         if thread == 0 {
             api.lock().taken.clear();
         }
-        call(&session, &api, thread, 2);
+        if thread != BRIEF {
+            call(&session, &api, thread, 2);
+        }
     });
     let book = std::mem::take(&mut book.lock().book);
     for thread in 0..threads {
         let calls: Vec<usize> = book.iter().filter(|entry| entry.0 == thread).map(|entry| entry.1).collect();
-        assert_eq!(calls, [1, 2], "rule 8: thread {thread}");
+        let expected: &[usize] = if thread == BRIEF { &[1] } else { &[1, 2] };
+        assert_eq!(calls, expected, "rule 8: thread {thread}");
     }
     assert_eq!(desk.fetches(), 1, "rule 3: one revocation, one refresh");
     desk.nobody_overslept();
@@ -164,11 +170,6 @@ pub(super) fn session_observer_looks_in(threads: usize) {
     let desk = Desk::observed(PlainClock::default(), |number| Ok(token(number)), observer);
     assert!(own.set(desk.session.clone()).is_ok());
     let session = desk.session.clone();
-    crowd(threads, move |_| {
-        let token = session.token().expect("the source is there");
-        // Or else the loop breaker would speak up.
-        session.accepted(&token);
-        session.rejected(&token).expect("the source is there").generation()
-    });
-    assert!(desk.fetches() >= 2);
+    crowd(threads, move |_| session.token().expect("the source is there").generation());
+    assert_eq!(desk.fetches(), 1);
 }

@@ -4,10 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::gate::{Gate, LEADER, Value, Verdict, World, generation, good, refused};
-use super::{LONG, Latch, caught, crowd, unwind};
+use super::{LONG, Latch, beside, caught, crowd, unwind};
 use crate::clock::{Clock, ManualClock};
 use crate::flight::{Entry, Waited};
-use crate::sync::thread;
 
 /// Rule 6: all who waited, and all who come before `until`, get the one error of the one flight; then somebody leads again.
 pub(super) fn leader_fails(threads: usize) {
@@ -58,25 +57,21 @@ pub(super) fn a_slow_waiter_keeps_its_verdict(threads: usize) {
     let joined = Arc::new(Latch::new());
     let now = world.clock.now();
     let Entry::Lead(first) = world.enter(good, now) else { panic!("nobody else is there") };
-    let waiters = (1..threads).map(|_| {
-        let (world, joined) = (Arc::clone(&world), Arc::clone(&joined));
-        thread::spawn(move || {
-            let Entry::Join(waiter) = world.enter(good, now) else { panic!("the flight is under way") };
-            joined.arrive();
-            let waited = waiter.wait(&world.clock, now.after(LONG));
-            let Waited::Failed(verdict) = waited else { panic!("rule 5: neither a new value nor the deadline came") };
-            assert_eq!(verdict.flight, 1, "rule 5: the verdict of another flight");
-        })
+    let (shared, all_joined) = (Arc::clone(&world), Arc::clone(&joined));
+    let waiter = move |_| {
+        let Entry::Join(waiter) = shared.enter(good, now) else { panic!("the flight is under way") };
+        joined.arrive();
+        let waited = waiter.wait(&shared.clock, now.after(LONG));
+        let Waited::Failed(verdict) = waited else { panic!("rule 5: neither a new value nor the deadline came") };
+        assert_eq!(verdict.flight, 1, "rule 5: the verdict of another flight");
+    };
+    beside(threads, waiter, || {
+        all_joined.wait_for(threads - 1);
+        assert!(first.fail(Verdict::of(1), Some(now), false));
+        let Entry::Lead(second) = world.enter(good, now) else { panic!("the error was over at once") };
+        world.work();
+        assert!(second.fail(Verdict::of(2), Some(now), false));
     });
-    let waiters: Vec<_> = waiters.collect();
-    joined.wait_for(threads - 1);
-    assert!(first.fail(Verdict::of(1), Some(now), false));
-    let Entry::Lead(second) = world.enter(good, now) else { panic!("the error was over at once") };
-    world.work();
-    assert!(second.fail(Verdict::of(2), Some(now), false));
-    for waiter in waiters {
-        assert!(waiter.join().is_ok());
-    }
 }
 
 /// Rule 5: the leader is slow. The clock goes half-way to the deadline, and nobody gives up; it goes all the way, and all do.
@@ -94,22 +89,18 @@ pub(super) fn a_waiters_deadline(threads: usize) {
     let Entry::Lead(leader) = gate.enter(begin, |_, _| unreachable!("there is no value")) else {
         panic!("nobody else is there")
     };
-    let waiters = (1..threads).map(|_| {
-        let (gate, clock) = (Arc::clone(&gate), clock.clone());
-        thread::spawn(move || {
-            let Entry::Join(waiter) = gate.enter(begin, |_, _| unreachable!("there is no value")) else {
-                panic!("the flight is under way")
-            };
-            assert!(matches!(waiter.wait(&clock, deadline), Waited::TimedOut), "rule 5: nothing else came");
-            assert!(clock.now() >= deadline, "rule 5: the deadline had not come");
-        })
+    let (shared, seen) = (Arc::clone(&gate), clock.clone());
+    let waiter = move |_| {
+        let Entry::Join(waiter) = shared.enter(begin, |_, _| unreachable!("there is no value")) else {
+            panic!("the flight is under way")
+        };
+        assert!(matches!(waiter.wait(&seen, deadline), Waited::TimedOut), "rule 5: nothing else came");
+        assert!(seen.now() >= deadline, "rule 5: the deadline had not come");
+    };
+    beside(threads, waiter, || {
+        clock.advance(LONG / 2);
+        clock.advance(LONG / 2);
     });
-    let waiters: Vec<_> = waiters.collect();
-    clock.advance(LONG / 2);
-    clock.advance(LONG / 2);
-    for waiter in waiters {
-        assert!(waiter.join().is_ok());
-    }
     assert!(leader.publish(Value::by(LEADER)).is_some(), "the flight goes on without them");
 }
 
@@ -119,26 +110,22 @@ pub(super) fn installed_during_a_flight(threads: usize) {
     let world = World::new();
     let now = world.clock.now();
     let Entry::Lead(leader) = world.enter(good, now) else { panic!("nobody else is there") };
-    let others = (1..threads).map(|number| {
-        let world = Arc::clone(&world);
-        thread::spawn(move || {
-            if number == 1 {
-                return (world.gate.install(Value::by("login")).generation, 0);
-            }
-            let obtain = |judge: &dyn Fn(&Value) -> _| {
-                // Not by World::publish: a flight that supersedes may overlap with the superseded one.
-                generation(world.obtain(judge, |leader, _| leader.publish(Value::by("second")).map(Ok)))
-            };
-            let first = obtain(&good);
-            let second = obtain(&refused(first));
-            assert!(second > first, "rule 8: generation {second} for the refused {first}");
-            (0, second)
-        })
-    });
-    let others: Vec<_> = others.collect();
-    let own = leader.publish(Value::by("first")).map(|value| value.generation);
-    let results = others.into_iter().map(|other| other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-    let (installed, last) = results.fold((0, 0), |most, one| (one.0.max(most.0), one.1.max(most.1)));
+    let shared = Arc::clone(&world);
+    let other = move |number| {
+        if number == 1 {
+            return (shared.gate.install(Value::by("login")).generation, 0);
+        }
+        let obtain = |judge: &dyn Fn(&Value) -> _| {
+            // Not by World::publish: a flight that supersedes may overlap with the superseded one.
+            generation(shared.obtain(judge, |leader, _| leader.publish(Value::by("second")).map(Ok)))
+        };
+        let first = obtain(&good);
+        let second = obtain(&refused(first));
+        assert!(second > first, "rule 8: generation {second} for the refused {first}");
+        (0, second)
+    };
+    let (own, results) = beside(threads, other, || leader.publish(Value::by("first")).map(|value| value.generation));
+    let (installed, last) = results.into_iter().fold((0, 0), |most, one| (one.0.max(most.0), one.1.max(most.1)));
     assert!(own.is_none_or(|own| own < installed), "rule 2: a superseded leader has published");
     let (current, generation, _) = world.gate.current();
     assert_eq!(generation, installed.max(last), "rule 3: generations grow by publications alone");
@@ -151,21 +138,15 @@ pub(super) fn installed_while_the_leader_fails(threads: usize) {
     let world = World::new();
     let now = world.clock.now();
     let Entry::Lead(leader) = world.enter(good, now) else { panic!("nobody else is there") };
-    let others = (1..threads).map(|number| {
-        let world = Arc::clone(&world);
-        thread::spawn(move || match number {
-            1 => drop(world.gate.install(Value::by("login"))),
-            _ => match world.obtain(good, |_, _| panic!("rule 6: the error stands until the login")) {
-                Ok(value) => assert_eq!(value.maker, "login", "rule 5"),
-                Err(verdict) => assert_eq!(verdict.flight, 1, "rule 5"),
-            },
-        })
-    });
-    let others: Vec<_> = others.collect();
-    let _superseded = leader.fail(Verdict::of(1), None, true);
-    for other in others {
-        assert!(other.join().is_ok());
-    }
+    let shared = Arc::clone(&world);
+    let other = move |number| match number {
+        1 => drop(shared.gate.install(Value::by("login"))),
+        _ => match shared.obtain(good, |_, _| panic!("rule 6: the error stands until the login")) {
+            Ok(value) => assert_eq!(value.maker, "login", "rule 5"),
+            Err(verdict) => assert_eq!(verdict.flight, 1, "rule 5"),
+        },
+    };
+    beside(threads, other, || leader.fail(Verdict::of(1), None, true));
     assert!(
         matches!(world.enter(good, now), Entry::Ready(value) if value.maker == "login"),
         "rule 2: a superseded leader has ended what came after it"
@@ -180,21 +161,15 @@ pub(super) fn ended_during_a_flight(threads: usize) {
     let world = World::new();
     let now = world.clock.now();
     let Entry::Lead(leader) = world.enter(good, now) else { panic!("nobody else is there") };
-    let others = (1..threads).map(|number| {
-        let world = Arc::clone(&world);
-        thread::spawn(move || match number {
-            1 => drop(world.gate.end(Verdict::of(END))),
-            _ => match world.obtain(good, |_, _| panic!("rule 6: an ended gate has no leader")) {
-                Ok(value) => assert_eq!((value.generation, value.maker), (1, LEADER)),
-                Err(verdict) => assert_eq!(verdict.flight, END, "rule 5"),
-            },
-        })
-    });
-    let others: Vec<_> = others.collect();
-    let own = leader.publish(Value::by(LEADER));
-    for other in others {
-        assert!(other.join().is_ok());
-    }
+    let shared = Arc::clone(&world);
+    let other = move |number| match number {
+        1 => drop(shared.gate.end(Verdict::of(END))),
+        _ => match shared.obtain(good, |_, _| panic!("rule 6: an ended gate has no leader")) {
+            Ok(value) => assert_eq!((value.generation, value.maker), (1, LEADER)),
+            Err(verdict) => assert_eq!(verdict.flight, END, "rule 5"),
+        },
+    };
+    let (own, _) = beside(threads, other, || leader.publish(Value::by(LEADER)));
     assert!(own.is_none_or(|own| own.generation == 1));
     assert!(world.gate.current().0.is_none(), "rule 3: what comes after the end is dropped");
     let later = now.after(Duration::from_secs(1 << 40));

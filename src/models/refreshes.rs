@@ -4,12 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize as PlainCounter, Ordering};
 use std::time::Duration;
 
-use super::{LONG, Latch, PlainClock, caught, crowd, unwind, work};
-use crate::clock::{Clock, ManualClock};
+use super::{LONG, Latch, PlainClock, assert_unlocked, caught, crowd, unwind, work};
+use crate::clock::Clock;
 use crate::events::Event;
 use crate::session::SessionBuilder;
 use crate::store::TokenStore;
-use crate::sync::atomic::AtomicUsize;
 use crate::{ErrorKind, Policy, Session, SourceError, Token};
 
 /// A session on a source that is said per scenario, with the source's count of calls.
@@ -39,7 +38,7 @@ fn policy() -> Policy {
 impl Desk {
     /// The source is told the number of its call.
     pub(super) fn new(clock: impl Clock + 'static, source: impl Fn(usize) -> Fetched + Send + Sync + 'static) -> Self {
-        Self::built(source, |builder| builder.clock(clock))
+        Self::observed(clock, source, |_| {})
     }
 
     pub(super) fn observed(
@@ -47,7 +46,12 @@ impl Desk {
         source: impl Fn(usize) -> Fetched + Send + Sync + 'static,
         observer: impl Fn(&Event<'_>) + Send + Sync + 'static,
     ) -> Self {
-        Self::built(source, |builder| builder.clock(clock).observer(observer))
+        Self::built(source, |builder| {
+            builder.clock(clock).observer(move |event| {
+                assert_unlocked();
+                observer(event);
+            })
+        })
     }
 
     pub(super) fn stored(
@@ -55,7 +59,7 @@ impl Desk {
         source: impl Fn(usize) -> Fetched + Send + Sync + 'static,
         store: impl TokenStore + 'static,
     ) -> Self {
-        Self::built(source, |builder| builder.clock(clock).store(store))
+        Self::built(source, |builder| builder.clock(clock).observer(|_| assert_unlocked()).store(store))
     }
 
     fn built(
@@ -64,15 +68,10 @@ impl Desk {
     ) -> Self {
         let fetches = Arc::new(PlainCounter::new(0));
         let count = Arc::clone(&fetches);
-        // Modelled, and looked at twice: the source's work is where the others get their turn.
-        let working = AtomicUsize::new(0);
         let builder = Session::builder(move |_: Option<&Token>| {
-            let number = count.fetch_add(1, Ordering::SeqCst) + 1;
-            working.fetch_add(1, Ordering::SeqCst);
+            assert_unlocked();
             work();
-            let fetched = source(number);
-            working.fetch_sub(1, Ordering::SeqCst);
-            fetched
+            source(count.fetch_add(1, Ordering::SeqCst) + 1)
         });
         let session = settings(builder.policy(policy())).build().expect("a policy that makes sense");
         Desk { session, fetches }
@@ -122,7 +121,7 @@ pub(super) fn session_leader_fails(threads: usize) {
         assert!(error.kind() == ErrorKind::Unavailable && error.to_string().contains("call 1"), "rule 6: {error}");
     }
     assert_eq!(desk.fetches(), 1, "rule 6");
-    clock.skip(60);
+    clock.skip(Duration::from_secs(60));
     let error = desk.session.token().expect_err("there is none yet");
     assert!(error.to_string().contains("call 2"), "the pause was over: {error}");
     desk.nobody_overslept();
@@ -134,7 +133,7 @@ pub(super) fn session_failure_while_the_token_lives(threads: usize) {
     let desk = Desk::new(clock.clone(), |_| Err(SourceError::unavailable("not there")));
     desk.session.set(token(0).with_expires_in(Duration::from_secs(100))).unwrap();
     // In the leeway: callers wait for a flight, and fall back on the token.
-    clock.skip(97);
+    clock.skip(Duration::from_secs(97));
     let session = desk.session.clone();
     let answers = crowd(threads, move |_| session.token().map(|token| token.generation()));
     assert!(answers.iter().all(|answer| matches!(answer, Ok(1))), "{answers:?}");
@@ -157,13 +156,13 @@ pub(super) fn session_leader_panics(threads: usize) {
 
 /// Rule 5: the source is slow, and the clock reaches the waiters' deadline while it works. They give up, it does not.
 pub(super) fn session_deadline(threads: usize) {
-    let clock = ManualClock::new(None);
+    let clock = PlainClock::default();
     let (joined, gone) = (Arc::new(Latch::new()), Arc::new(Latch::new()));
     let (all_joined, all_gone, moved) = (Arc::clone(&joined), Arc::clone(&gone), clock.clone());
     let source = move |number| {
         // By then each has read the clock for its deadline.
         all_joined.wait_for(threads - 1);
-        moved.advance(LONG);
+        moved.skip(LONG);
         all_gone.wait_for(threads - 1);
         Ok(token(number))
     };

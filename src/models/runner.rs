@@ -17,14 +17,13 @@ fn report(name: &str, how: &str, executions: usize, begin: Instant) {
 }
 
 #[cfg(model = "loom")]
-pub(super) fn run(name: &str, bound: Option<usize>, scenario: fn(usize)) {
+pub(super) fn run(name: &str, scenario: fn(usize)) {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     let begin = Instant::now();
     let threads = setting("MODEL_THREADS").unwrap_or(3);
-    // A number of the environment's own is for all scenarios alike; zero is none.
-    let bound = setting("MODEL_BOUND").map_or(bound, |bound| (bound > 0).then_some(bound));
+    let bound: Option<usize> = setting("MODEL_BOUND");
     let mut model = loom::model::Builder::new();
     model.preemption_bound = bound;
     // A limit on endless executions, far beyond the longest here.
@@ -33,14 +32,15 @@ pub(super) fn run(name: &str, bound: Option<usize>, scenario: fn(usize)) {
     let count = Arc::clone(&executions);
     model.check(move || {
         count.fetch_add(1, Ordering::Relaxed);
-        scenario(threads);
+        crate::sync::execution(|| scenario(threads));
     });
     let bound = bound.map_or("every schedule".into(), |bound| format!("{bound} preemptions"));
-    report(name, &format!("{threads} threads, {bound}"), executions.load(Ordering::Relaxed), begin);
+    let orders = crate::sync::orders();
+    report(name, &format!("{threads} threads, {bound}, {orders} orders"), executions.load(Ordering::Relaxed), begin);
 }
 
 #[cfg(model = "shuttle")]
-pub(super) fn run(name: &str, _: Option<usize>, scenario: fn(usize)) {
+pub(super) fn run(name: &str, scenario: fn(usize)) {
     use shuttle::Runner;
     use shuttle::scheduler::{PctScheduler, RandomScheduler};
 
@@ -64,7 +64,7 @@ pub(super) fn run(name: &str, _: Option<usize>, scenario: fn(usize)) {
 }
 
 #[cfg(not(model))]
-pub(super) fn run(name: &str, _: Option<usize>, scenario: fn(usize)) {
+pub(super) fn run(name: &str, scenario: fn(usize)) {
     use std::sync::mpsc::{self, RecvTimeoutError};
     use std::time::Duration;
 
@@ -98,14 +98,4 @@ pub(super) fn run(name: &str, _: Option<usize>, scenario: fn(usize)) {
     }
     worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     report(name, "3..=8 real threads", executions, begin);
-}
-
-/// Runs `act` where the models' locks may be used.
-pub(super) fn once(act: fn()) {
-    #[cfg(model = "loom")]
-    loom::model(act);
-    #[cfg(model = "shuttle")]
-    shuttle::check_random(act, 1);
-    #[cfg(not(model))]
-    act();
 }

@@ -1,82 +1,61 @@
 //! The session's store, where several things happen to it at once.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::refreshes::{Desk, token};
-use super::{PlainClock, crowd};
-use crate::store::{Exclusive, Stored, TokenStore};
-use crate::sync::{self, Condvar, Mutex};
+use super::{PlainClock, assert_unlocked, crowd};
+use crate::store::{Exclusive, MemoryStore, Stored, TokenStore};
 use crate::{Error, ErrorKind, Result};
 
-/// A store whose exclusive section is waited for without an end: `MemoryStore` waits with a time-out, which cannot be
-/// modelled. The time-out does not come here: nobody stays inside.
+/// The store in memory, and the assertion that no lock of the session's is held when it is used. That the wait for its
+/// exclusive section has an end is not modelled: nobody stays inside.
 #[derive(Clone)]
-struct Shelf(Arc<State>);
+struct Shelf(MemoryStore);
 
-struct State {
-    content: Mutex<Content>,
-    left: Condvar,
+impl TokenStore for Shelf {
+    fn load(&self) -> Result<Option<Stored>> {
+        assert_unlocked();
+        self.0.load()
+    }
+
+    fn exclusive(&self, timeout: Duration) -> Result<Box<dyn Exclusive + '_>> {
+        assert_unlocked();
+        Ok(Box::new(Inside(self.0.exclusive(timeout)?)))
+    }
 }
 
-#[derive(Default)]
-struct Content {
-    stored: Option<Stored>,
-    busy: bool,
+struct Inside<'a>(Box<dyn Exclusive + 'a>);
+
+impl Exclusive for Inside<'_> {
+    fn load(&mut self) -> Result<Option<Stored>> {
+        assert_unlocked();
+        self.0.load()
+    }
+
+    fn prepare(&mut self) -> Result<()> {
+        assert_unlocked();
+        self.0.prepare()
+    }
+
+    fn save(&mut self, stored: &Stored) -> Result<()> {
+        assert_unlocked();
+        self.0.save(stored)
+    }
+
+    fn remove(&mut self) -> Result<()> {
+        assert_unlocked();
+        self.0.remove()
+    }
 }
 
 impl Shelf {
     fn new() -> Self {
-        Shelf(Arc::new(State { content: Mutex::new(Content::default()), left: Condvar::new() }))
+        Shelf(MemoryStore::new())
     }
 
     fn secret(&self) -> Option<String> {
-        let stored = self.0.content.lock().stored.clone()?;
+        let stored = self.0.load().expect("it is in memory")?;
         stored.to_token().ok().map(|token| token.secret().to_owned())
-    }
-}
-
-impl TokenStore for Shelf {
-    fn load(&self) -> Result<Option<Stored>> {
-        Ok(self.0.content.lock().stored.clone())
-    }
-
-    fn exclusive(&self, _: Duration) -> Result<Box<dyn Exclusive + '_>> {
-        let mut content = self.0.content.lock();
-        while content.busy {
-            sync::wait(&self.0.left, &mut content, None);
-        }
-        content.busy = true;
-        Ok(Box::new(Inside(&self.0)))
-    }
-}
-
-struct Inside<'a>(&'a State);
-
-impl Exclusive for Inside<'_> {
-    fn load(&mut self) -> Result<Option<Stored>> {
-        Ok(self.0.content.lock().stored.clone())
-    }
-
-    fn prepare(&mut self) -> Result<()> {
-        Ok(())
-    }
-
-    fn save(&mut self, stored: &Stored) -> Result<()> {
-        self.0.content.lock().stored = Some(stored.clone());
-        Ok(())
-    }
-
-    fn remove(&mut self) -> Result<()> {
-        self.0.content.lock().stored = None;
-        Ok(())
-    }
-}
-
-impl Drop for Inside<'_> {
-    fn drop(&mut self) {
-        self.0.content.lock().busy = false;
-        self.0.left.notify_all();
     }
 }
 

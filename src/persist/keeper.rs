@@ -8,12 +8,12 @@ use crate::Result;
 use crate::session::{Errand, Shared};
 use crate::source::SourceError;
 use crate::store::{Stored, TokenStore};
-use crate::sync::{self, Mutex, ThreadId};
+use crate::sync::{self, Leaf, ThreadId};
 use crate::token::Token;
 
 pub(crate) struct Keeper {
     store: Box<dyn TokenStore>,
-    pub(super) memory: Mutex<Memory>,
+    pub(super) memory: Leaf<Memory>,
 }
 
 #[derive(Default)]
@@ -34,7 +34,7 @@ impl Memory {
 
 impl Keeper {
     pub(crate) fn new(store: impl TokenStore + 'static) -> Self {
-        Keeper { store: Box::new(store), memory: Mutex::new(Memory::default()) }
+        Keeper { store: Box::new(store), memory: Leaf::new(Memory::default()) }
     }
 
     fn enter(&self, timeout: Duration) -> Result<Section<'_>> {

@@ -12,7 +12,7 @@ use crate::persist::{Behind, Keep, Keeper};
 use crate::policy::{History, Policy};
 use crate::source::TokenSource;
 use crate::store::TokenStore;
-use crate::sync::Mutex;
+use crate::sync::Leaf;
 use crate::{Result, Token};
 
 /// Settings of a [`Session`].
@@ -84,8 +84,8 @@ impl SessionBuilder {
             source: self.source,
             keeper: self.store,
             observer: self.observer,
-            history: Mutex::new(History::default()),
-            stats: Mutex::new(Stats::default()),
+            history: Leaf::new(History::default()),
+            stats: Leaf::new(Stats::default()),
             id: IDS.fetch_add(1, Ordering::Relaxed),
         });
         // Weak: a clock that outlives the session must not keep it alive.
