@@ -49,7 +49,8 @@ pub enum ErrorKind {
     Unknown,
     /// The refresh was still under way when this caller's waiting time was over. The flight goes on without it.
     Timeout,
-    /// The token source asked the session that was just waiting for it. Let the source use a plain `ureq::Agent`.
+    /// The token source asked the session that was just waiting for it: let the source use a plain `ureq::Agent`. Or an
+    /// observer asked for a token that it would have to wait for.
     Reentrant,
     /// The token store cannot be read, written or locked: the text says what is in the way. Nothing was sent, so the refresh
     /// token is as good as before, and the session looks again after a pause.

@@ -1,6 +1,7 @@
 //! A [`Session`]: one token, shared by all threads, refreshed once whoever finds that it is due.
 
 mod builder;
+mod observer;
 mod refresh;
 
 use std::fmt;
@@ -18,6 +19,7 @@ use crate::token::{Life, Origin, Token};
 use crate::{Error, ErrorKind, Result};
 
 pub use builder::SessionBuilder;
+use observer::Observer;
 
 /// One token and where the next one comes from. Clones are the same session.
 ///
@@ -47,8 +49,6 @@ pub(crate) struct Shared {
     /// Tells this session's tokens from another's, whose generations mean nothing here.
     id: usize,
 }
-
-type Observer = Box<dyn Fn(&Event<'_>) + Send + Sync>;
 
 /// What becomes of a refusal that was reported.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -284,6 +284,10 @@ impl Session {
                     }
                     Err(error) => Some(error),
                 },
+                // It would be told that it waits, and wait once more for what it waits for, and so on without an end.
+                Entry::Join(_) if shared.observer.as_ref().is_some_and(Observer::is_told_here) => {
+                    Some(SourceError::reentrant().into_error(None))
+                }
                 Entry::Join(waiter) => {
                     let begin = shared.clock.now();
                     shared.emit(Event::WaitStarted);
@@ -369,7 +373,7 @@ impl Shared {
         self.stats.lock().count(&event);
         log::log!(event.level(), "{event}");
         if let Some(observer) = &self.observer {
-            observer(&event);
+            observer.tell(&event);
         }
     }
 }

@@ -4,7 +4,8 @@ use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
-use super::{Observer, Session, Shared};
+use super::observer::Observer;
+use super::{Session, Shared};
 use crate::clock::Clock;
 use crate::events::{Event, Stats};
 use crate::flight::Flight;
@@ -60,9 +61,10 @@ impl SessionBuilder {
         self
     }
 
-    /// Whom to tell what happens. Called on the thread it happens on, with no lock held; it should be quick.
+    /// Whom to tell what happens. Called on the thread it happens on, with no lock held; it should be quick. If it asks for
+    /// a token that it would have to wait for, it gets [`Reentrant`](crate::ErrorKind::Reentrant).
     pub fn observer(mut self, observer: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
-        self.observer = Some(Box::new(observer));
+        self.observer = Some(Observer::new(observer));
         self
     }
 
