@@ -100,12 +100,9 @@ impl<T, E: Clone> Flight<T, E> {
     pub(crate) fn enter(&self, now: Tick, judge: impl FnOnce(&T, u64) -> Need) -> Entry<'_, T, E> {
         let mut state = self.state.lock();
         let need = match &state.current {
-            Some(current) => match judge(current, state.generation) {
-                Need::None | Need::Advisory if state.refused => Need::Mandatory { usable: false },
-                Need::Mandatory { .. } if state.refused => Need::Mandatory { usable: false },
-                need => need,
-            },
-            None => Need::Mandatory { usable: false },
+            Some(current) if !state.refused => judge(current, state.generation),
+            // None, or one that is not even looked at.
+            _ => Need::Mandatory { usable: false },
         };
         match (need, &state.phase, &state.current) {
             // The way of nearly every call: one lock, one look, one count.
@@ -155,28 +152,29 @@ impl<T, E: Clone> Flight<T, E> {
 
     /// Publishes a value that comes from outside. A flight under way is superseded: its waiters get this value.
     pub(crate) fn install(&self, make: impl FnOnce(u64) -> T) -> Arc<T> {
-        let mut state = self.state.lock();
-        let (value, old) = state.publish(make);
-        self.changed.notify_all(&state);
-        drop(state);
-        // Rule 1: destructors wipe memory, and an error's may be anybody's. They run here, with the mutex free.
-        drop(old);
+        let (value, _old) = self.change(|state| state.publish(make));
         value
     }
 
     /// Ends it all: everybody gets `error` until something is installed. A flight under way is superseded. Returns what
     /// was current.
     pub(crate) fn end(&self, error: E) -> Option<Arc<T>> {
+        let (old, _phase) = self.change(|state| {
+            if let Phase::Refreshing { record, .. } = &state.phase {
+                // The first and only one: who gives a verdict leaves Refreshing with it.
+                let _unset = record.set(error.clone());
+            }
+            (state.current.take(), std::mem::replace(&mut state.phase, Phase::Failed { error, until: None }))
+        });
+        old
+    }
+
+    /// A change from outside. `change` returns what is to be destroyed: destructors wipe memory, and an error's may be
+    /// anybody's, so they run when the mutex is free (rule 1).
+    fn change<R>(&self, change: impl FnOnce(&mut State<T, E>) -> R) -> R {
         let mut state = self.state.lock();
-        if let Phase::Refreshing { record, .. } = &state.phase {
-            // The first and only one: who gives a verdict leaves Refreshing with it.
-            let _unset = record.set(error.clone());
-        }
-        let old = state.current.take();
-        let phase = std::mem::replace(&mut state.phase, Phase::Failed { error, until: None });
+        let old = change(&mut state);
         self.changed.notify_all(&state);
-        drop(state);
-        drop(phase);
         old
     }
 

@@ -16,6 +16,7 @@ mod runner;
 mod stores;
 #[cfg(not(model = "loom"))]
 mod threads;
+mod verdicts;
 
 use std::any::Any;
 use std::fmt;
@@ -167,8 +168,15 @@ scenarios! {
         session_reentrancy;
         session_observer_looks_in;
     }
+    verdicts {
+        session_refused_and_not_replaced;
+        session_refusals_count_once;
+        session_set_while_a_flight_is_rejected;
+    }
     stores {
         session_store_follows;
         session_store_keeps_the_login;
+        session_store_is_shared;
+        session_store_logout_elsewhere;
     }
 }

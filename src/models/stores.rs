@@ -1,9 +1,11 @@
 //! The session's store, where several things happen to it at once.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize as PlainCounter, Ordering};
 use std::time::Duration;
 
 use super::refreshes::{Desk, token};
-use super::{PlainClock, assert_unlocked, crowd};
+use super::{LONG, PlainClock, assert_unlocked, crowd};
 use crate::store::{Exclusive, MemoryStore, Stored, TokenStore};
 use crate::{Error, ErrorKind, Result};
 
@@ -53,10 +55,27 @@ impl Shelf {
         Shelf(MemoryStore::new())
     }
 
+    fn put(&self, number: usize) {
+        let text = format!(r#"{{"version":1,"access_token":"t{number}","refresh_token":"r{number}"}}"#);
+        let stored = Stored::from_text(&text).expect("as FileStore writes it");
+        let mut inside = self.0.exclusive(LONG).expect("nobody is inside");
+        inside.save(&stored).expect("it is in memory");
+    }
+
     fn secret(&self) -> Option<String> {
         let stored = self.0.load().expect("it is in memory")?;
         stored.to_token().ok().map(|token| token.secret().to_owned())
     }
+}
+
+/// Two sessions on one store, as two processes have them, and one server that numbers its tokens.
+fn two_desks(shelf: &Shelf) -> [Desk; 2] {
+    let issued = Arc::new(PlainCounter::new(0));
+    [(), ()].map(|()| {
+        let issued = Arc::clone(&issued);
+        let source = move |_| Ok(token(issued.fetch_add(1, Ordering::SeqCst) + 1));
+        Desk::stored(PlainClock::default(), source, shelf.clone())
+    })
 }
 
 fn desk(shelf: &Shelf) -> Desk {
@@ -103,4 +122,55 @@ pub(super) fn session_store_keeps_the_login(threads: usize) {
     assert_eq!(held, stored, "the store has not followed the session");
     assert!(desk.fetches() <= 1, "rule 3");
     desk.nobody_overslept();
+}
+
+/// Rules 2, 3: two sessions on one store find their token refused. One of their flights fetches the next one, the other takes
+/// it from the store.
+pub(super) fn session_store_is_shared(threads: usize) {
+    let shelf = Shelf::new();
+    shelf.put(0);
+    let desks = two_desks(&shelf);
+    let held = desks.each_ref().map(|desk| (desk.session.clone(), desk.session.current().expect("it was stored")));
+    let tokens = crowd(threads, move |number| {
+        let [one, other] = &held;
+        let (session, refused) = if number == 0 { one } else { other };
+        let token = session.rejected(refused).unwrap_or_else(|error| panic!("rule 8: {error}"));
+        token.secret().to_owned()
+    });
+    assert!(tokens.iter().all(|token| token == "t1"), "rule 3: {tokens:?}");
+    let [one, other] = &desks;
+    assert_eq!(one.fetches() + other.fetches(), 1, "rule 2: one flight across both");
+    assert_eq!(shelf.secret().as_deref(), Some("t1"));
+    desks.iter().for_each(Desk::nobody_overslept);
+}
+
+/// Rules 2, 6: one session logs out while another on the same store refreshes. The other has its token or learns of the
+/// logout; in the end the store is empty, and so, at their next refresh, are both.
+pub(super) fn session_store_logout_elsewhere(threads: usize) {
+    let shelf = Shelf::new();
+    shelf.put(0);
+    let desks = two_desks(&shelf);
+    let held = desks.each_ref().map(|desk| (desk.session.clone(), desk.session.current().expect("it was stored")));
+    let answers = crowd(threads, move |number| {
+        let [(one, _), (other, refused)] = &held;
+        if number == 0 {
+            one.end().expect("the store is there");
+            return Err(ErrorKind::LoggedOut);
+        }
+        other.rejected(refused).map(|token| token.secret().to_owned()).map_err(|error| error.kind())
+    });
+    let known = |answer: &std::result::Result<String, _>| match answer {
+        Ok(token) => token == "t1",
+        Err(kind) => *kind == ErrorKind::LoggedOut,
+    };
+    assert!(answers.iter().all(known), "rule 6: {answers:?}");
+    assert_eq!(shelf.secret(), None, "a logout is undone");
+    let [one, other] = &desks;
+    if let Some(current) = other.session.current() {
+        let answer = other.session.rejected(&current).map(drop).map_err(|error| error.kind());
+        assert_eq!(answer, Err(ErrorKind::LoggedOut), "rule 6: a logout is not heard of");
+    }
+    assert_eq!(one.session.token().map(drop).map_err(|error| error.kind()), Err(ErrorKind::LoggedOut));
+    assert!(one.fetches() == 0 && other.fetches() <= 1, "nothing is sent after a logout");
+    desks.iter().for_each(Desk::nobody_overslept);
 }

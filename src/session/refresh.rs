@@ -45,6 +45,8 @@ impl Shared {
             Answer::Superseded => None,
             Answer::Fetched(token) | Answer::Adopted(token) => {
                 let life = token.life;
+                // Before the next flight can begin, and fail: that would be forgotten with it.
+                self.history.lock().count_success(errand.login);
                 leader.publish(|generation| self.seal(token, life, generation)).map(Ok)
             }
             Answer::Failed(error) => self.settle(leader, error, errand).map(Err),
@@ -68,7 +70,6 @@ impl Shared {
             }
             Some(Ok(token)) => {
                 if adopted {
-                    self.history.lock().count_success(errand.login);
                     self.emit(Event::Adopted { token: &token });
                 } else {
                     self.stats.lock().refreshes_after_refusal += u64::from(reason == Reason::Refused);
@@ -145,7 +146,7 @@ impl Shared {
                     if let Some(previous) = previous {
                         token.keep_refresh_of(previous);
                     }
-                    return Ok(self.received(token, sent, errand.login));
+                    return Ok(self.received(token, sent));
                 }
                 Err(error) => error,
             };
@@ -165,7 +166,7 @@ impl Shared {
     }
 
     /// Works out the life of a token that has just come, and learns what it tells for the next one.
-    fn received(&self, mut token: Token, sent: Tick, login: u64) -> Token {
+    fn received(&self, mut token: Token, sent: Tick) -> Token {
         let arrived = self.clock.now();
         let wall = self.clock.wall();
         let mut history = self.history.lock();
@@ -174,7 +175,6 @@ impl Shared {
         }
         token.life = self.policy.life(&token, sent, arrived, &history, wall);
         history.previous_lifetime = token.told_lifetime().or(history.previous_lifetime);
-        history.count_success(login);
         token
     }
 

@@ -12,7 +12,7 @@
 //! - While there is one thread alone, before the others begin and after they have ended, nothing is a step.
 //! - A [`Latch`] is none, and threads that end are not joined but counted by one.
 //!
-//! The last three are short cuts, and `MODEL_PLAIN` in the environment does without: `.ci/models long` asserts that the
+//! The last three are short cuts, and `MODEL_PLAIN` in the environment does without: `MODEL_LONG=1 .ci/models` asserts that the
 //! orders in which threads take locks are the same ones, each found once instead of many times.
 
 use std::cell::{Cell, RefCell};
