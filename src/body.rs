@@ -7,7 +7,7 @@ use std::io::{self, Cursor, Read};
 
 use ureq::http::header::{CONTENT_LENGTH, EXPECT, HeaderValue, TRANSFER_ENCODING};
 use ureq::http::request::Parts;
-use ureq::http::{Method, Response};
+use ureq::http::{HeaderMap, Method, Request, Response};
 use ureq::{Body, SendBody};
 use zeroize::{Zeroize as _, Zeroizing};
 
@@ -15,47 +15,16 @@ use zeroize::{Zeroize as _, Zeroizing};
 const DRAIN_LIMIT: u64 = 16 * 1024;
 
 /// What it takes to send a request's body again.
-pub(crate) enum Payload<R> {
+pub(crate) enum Payload<'a> {
     /// There is none.
     Nothing,
     /// It went out as it came, and cannot be sent again.
     Untouched,
     /// It goes out by way of memory.
-    Taped(Tape<R>),
+    Taped(Tape<'a>),
 }
 
-/// Takes a request's body over, keeping what it takes to send it again, up to `limit` bytes; or gives it back, to be sent
-/// as it came.
-///
-/// # Errors
-///
-/// What reading the caller's body says; nothing was sent then.
-pub(crate) fn take_over<'a>(
-    parts: &mut Parts,
-    body: SendBody<'a>,
-    limit: usize,
-) -> io::Result<(Payload<impl Read + use<'a>>, Option<SendBody<'a>>)> {
-    let plan = plan(parts, limit);
-    match plan {
-        Plan::Nothing => return Ok((Payload::Nothing, Some(body))),
-        Plan::Leave => return Ok((Payload::Untouched, Some(body))),
-        Plan::Record | Plan::ReadAhead => {}
-    }
-    let mut tape = Tape { tape: Zeroizing::default(), at: 0, reader: Some(body.into_reader()), limit, lost: false };
-    if matches!(plan, Plan::ReadAhead) {
-        tape.read_ahead()?;
-        if tape.is_empty() && !expects_body(&parts.method) {
-            return Ok((Payload::Nothing, None));
-        }
-        // Where the whole is not here its length is not known: chunked, unless the caller has said it.
-        if tape.reader.is_none() && !parts.headers.contains_key(CONTENT_LENGTH) {
-            parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(tape.tape.len()));
-        }
-    }
-    Ok((Payload::Taped(tape), None))
-}
-
-impl<R> Payload<R> {
+impl Payload<'_> {
     pub(crate) fn can_be_sent_again(&self) -> bool {
         match self {
             Payload::Nothing => true,
@@ -65,57 +34,92 @@ impl<R> Payload<R> {
     }
 }
 
-enum Plan {
+/// What is to be done with a body so that it can be sent again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Plan {
+    /// There is no body.
     Nothing,
+    /// Nothing: it goes out as it came, and only once.
     Leave,
+    /// It is recorded on its way out.
     Record,
+    /// It is read into memory first: the caller has not said how it is framed.
     ReadAhead,
 }
 
-fn plan(parts: &Parts, limit: usize) -> Plan {
-    let headers = &parts.headers;
-    // ureq puts one extension into every request. Where it is the only one, nobody has forced a body on such a method.
-    if !expects_body(&parts.method) && parts.extensions.len() <= 1 {
-        return Plan::Nothing;
+impl Plan {
+    #[inline]
+    pub(crate) fn of(request: &Request<SendBody<'_>>, limit: usize) -> Self {
+        // ureq puts one extension into every request. Where it is the only one, nobody has forced a body on such a method.
+        if !expects_body(request.method()) && request.extensions().len() <= 1 {
+            return Plan::Nothing;
+        }
+        Self::of_headers(request.headers(), limit)
     }
-    // Reading ahead would ruin what the caller wants: the server's word before a byte of the body is taken.
-    if headers.contains_key(EXPECT) {
-        return Plan::Leave;
+
+    fn of_headers(headers: &HeaderMap, limit: usize) -> Self {
+        // Reading ahead would ruin what the caller wants: the server's word before a byte of the body is taken.
+        if headers.contains_key(EXPECT) {
+            return Plan::Leave;
+        }
+        if headers.contains_key(TRANSFER_ENCODING) {
+            return Plan::Record;
+        }
+        let Some(length) = headers.get(CONTENT_LENGTH) else { return Plan::ReadAhead };
+        match length.to_str().ok().and_then(|length| length.trim_ascii().parse::<u64>().ok()) {
+            Some(length) if length > limit as u64 => Plan::Leave,
+            // ureq stops reading there. To look for the reader's end would wait for what a live one may never send.
+            _ => Plan::Record,
+        }
     }
-    if headers.contains_key(TRANSFER_ENCODING) {
-        return Plan::Record;
+}
+
+/// Where the bytes of a body come from: `Read::read`, and none of the code that every other method of a reader brings along.
+pub(crate) type Source<'a> = &'a mut dyn FnMut(&mut [u8]) -> io::Result<usize>;
+
+/// Takes a body over, keeping what it takes to send it again, up to `limit` bytes.
+///
+/// # Errors
+///
+/// What reading the caller's body says; nothing was sent then.
+pub(crate) fn take_over<'a>(plan: Plan, parts: &mut Parts, body: Source<'a>, limit: usize) -> io::Result<Payload<'a>> {
+    let mut tape = Tape { tape: Zeroizing::default(), at: 0, rest: Some(body), limit, lost: false };
+    if plan == Plan::ReadAhead {
+        tape.read_ahead()?;
+        if tape.is_empty() && !expects_body(&parts.method) {
+            return Ok(Payload::Nothing);
+        }
+        // Where the whole is not here its length is not known: chunked.
+        if tape.rest.is_none() {
+            parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(tape.tape.len()));
+        }
     }
-    match headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.trim_ascii().parse::<u64>().ok()) {
-        Some(length) if length > limit as u64 => Plan::Leave,
-        // ureq stops reading there. To look for the reader's end would wait for what a live one may never send.
-        Some(_) => Plan::Record,
-        None => Plan::ReadAhead,
-    }
+    Ok(Payload::Taped(tape))
 }
 
 fn expects_body(method: &Method) -> bool {
     matches!(*method, Method::POST | Method::PUT | Method::PATCH)
 }
 
-/// A body that is all here, as a tape: one type of reader for all that is sent from memory.
-pub(crate) fn whole(text: &str) -> Tape<impl Read + use<>> {
+/// A body that is all here, as a tape.
+pub(crate) fn whole(text: &str) -> Tape<'static> {
     let tape = Zeroizing::new(text.as_bytes().to_vec());
-    Tape { limit: tape.len(), tape, at: 0, reader: Some(SendBody::none().into_reader()), lost: false }
+    Tape { limit: tape.len(), tape, at: 0, rest: None, lost: false }
 }
 
 /// A reader that remembers what it has read, up to a limit, and can begin again.
-pub(crate) struct Tape<R> {
+pub(crate) struct Tape<'a> {
     /// Wiped at the end: a body may be a form with a password.
     tape: Zeroizing<Vec<u8>>,
     at: usize,
     /// What is not read yet; none when all is on the tape.
-    reader: Option<R>,
+    rest: Option<Source<'a>>,
     limit: usize,
     /// More went by than the tape holds: there is no beginning again.
     lost: bool,
 }
 
-impl<R: Read> Tape<R> {
+impl Tape<'_> {
     /// The body from its beginning, to be sent the first time or again.
     pub(crate) fn rewind(&mut self) -> SendBody<'_> {
         self.at = 0;
@@ -131,7 +135,7 @@ impl<R: Read> Tape<R> {
     fn read_ahead(&mut self) -> io::Result<()> {
         // Most bodies that are read ahead are smaller, and it is cleared for each.
         let mut piece = [0; 1024];
-        while self.reader.is_some() && !self.lost {
+        while self.rest.is_some() && !self.lost {
             let count = self.read_on(&mut piece)?;
             let Some(read) = piece.get_mut(..count) else { break };
             if self.lost {
@@ -155,15 +159,15 @@ impl<R: Read> Tape<R> {
     }
 
     fn read_on(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let Some(reader) = &mut self.reader else { return Ok(0) };
+        let Some(read) = &mut self.rest else { return Ok(0) };
         let count = loop {
-            match reader.read(buffer) {
+            match read(buffer) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 result => break result?,
             }
         };
         if count == 0 && !buffer.is_empty() {
-            self.reader = None;
+            self.rest = None;
         }
         self.lost |= count > self.limit.saturating_sub(self.tape.len());
         if let Some(read) = buffer.get(..count).filter(|_| !self.lost) {
@@ -174,11 +178,11 @@ impl<R: Read> Tape<R> {
     }
 
     fn is_empty(&self) -> bool {
-        self.tape.is_empty() && self.reader.is_none()
+        self.tape.is_empty() && self.rest.is_none()
     }
 }
 
-impl<R: Read> Read for Tape<R> {
+impl Read for Tape<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self.tape.get(self.at..) {
             Some(mut rest) if !rest.is_empty() => {

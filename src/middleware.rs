@@ -1,16 +1,15 @@
 //! What happens to a call on its way: the token goes in, a 401 comes back, the call goes out again.
 
-use std::io::Read;
+use std::io::Read as _;
 use std::sync::{Arc, Weak};
 
 use ureq::config::RedirectAuthHeaders;
 use ureq::http::header::{AUTHORIZATION, CONTENT_LENGTH, COOKIE, EXPECT, TRANSFER_ENCODING, WWW_AUTHENTICATE};
-use ureq::http::request::Parts;
 use ureq::http::{Extensions, HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
 use ureq::middleware::{Middleware, MiddlewareNext};
 use ureq::{Agent, Body, ResponseExt as _, SendBody};
 
-use crate::body::{self, Payload};
+use crate::body::{self, Payload, Plan};
 use crate::challenge;
 use crate::events::Event;
 use crate::origin::Origin;
@@ -73,54 +72,88 @@ pub(crate) struct Bearer {
 }
 
 impl Middleware for Bearer {
-    fn handle(&self, request: Request<SendBody<'_>>, next: MiddlewareNext<'_>) -> Result<Response<Body>, ureq::Error> {
+    fn handle(
+        &self,
+        mut request: Request<SendBody<'_>>,
+        next: MiddlewareNext<'_>,
+    ) -> Result<Response<Body>, ureq::Error> {
         if request.extensions().get::<Mark>().is_some() {
             return next.handle(request);
         }
-        let (mut parts, body) = request.into_parts();
-        let token = if self.is_ours(&parts) { Some(self.session.token()?) } else { None };
-        let (mut payload, untouched) = body::take_over(&mut parts, body, self.replay_limit)?;
-        if token.is_some() && parts.extensions.len() > 1 {
-            parts = self.keep_from_other_ports(parts);
+        let token = if self.is_ours(&request) { Some(self.session.token()?) } else { None };
+        let plan = Plan::of(&request, self.replay_limit);
+        if token.is_some() && request.extensions().len() > 1 {
+            request = self.keep_from_other_ports(request);
         }
-        let head = Head::of(&parts);
-        if let Some(token) = &token {
-            parts.headers.insert(AUTHORIZATION, token.header().clone());
-        }
-        let result = match (untouched, &mut payload) {
-            (Some(body), _) => next.handle(Request::from_parts(parts, body)),
-            (None, Payload::Taped(tape)) => next.handle(Request::from_parts(parts, tape.rewind())),
-            (None, _) => next.handle(Request::from_parts(parts, SendBody::none())),
+        let payload = match plan {
+            Plan::Nothing => Payload::Nothing,
+            Plan::Leave => Payload::Untouched,
+            Plan::Record | Plan::ReadAhead => return self.send_from_tape(plan, request, token, next),
         };
-        match (&result, &token) {
-            // The way of nearly every call.
-            (Ok(answer), _) if answer.status().is_success() => {
-                if let Some(token) = &token {
-                    self.session.accepted(token);
-                }
-                result
-            }
-            (Ok(_) | Err(ureq::Error::StatusCode(401)), _) => {
-                self.go_on(Call { head, payload, token, replayed: false }, result)
-            }
-            (Err(_), _) => result,
-        }
+        let head = make_ready(&mut request, token.as_deref());
+        let result = next.handle(request);
+        self.look_at(result, Call { head, payload, token, replayed: false })
     }
 }
 
 impl Bearer {
+    /// A function of its own, lest the stack of every call have room for what this one needs.
+    #[inline(never)]
+    fn send_from_tape(
+        &self,
+        plan: Plan,
+        request: Request<SendBody<'_>>,
+        token: Option<Arc<Token>>,
+        next: MiddlewareNext<'_>,
+    ) -> Result<Response<Body>, ureq::Error> {
+        let (mut parts, body) = request.into_parts();
+        let mut body = body.into_reader();
+        let mut read = |buffer: &mut [u8]| body.read(buffer);
+        let mut payload = body::take_over(plan, &mut parts, &mut read, self.replay_limit)?;
+        let (head, result) = match &mut payload {
+            Payload::Taped(tape) => {
+                let mut request = Request::from_parts(parts, tape.rewind());
+                (make_ready(&mut request, token.as_deref()), next.handle(request))
+            }
+            _ => {
+                let mut request = Request::from_parts(parts, SendBody::none());
+                (make_ready(&mut request, token.as_deref()), next.handle(request))
+            }
+        };
+        self.look_at(result, Call { head, payload, token, replayed: false })
+    }
+
+    /// The first answer: nearly always the last.
+    #[inline]
+    fn look_at(
+        &self,
+        result: Result<Response<Body>, ureq::Error>,
+        call: Call<'_>,
+    ) -> Result<Response<Body>, ureq::Error> {
+        match &result {
+            Ok(answer) if answer.status().is_success() => {
+                if let Some(token) = &call.token {
+                    self.session.accepted(token);
+                }
+                result
+            }
+            Ok(_) | Err(ureq::Error::StatusCode(401)) => self.go_on(call, result),
+            Err(_) => result,
+        }
+    }
+
     /// Does the token belong into this request? Only for its origins, and where the caller has not brought a header.
-    fn is_ours(&self, parts: &Parts) -> bool {
-        self.is_allowed(&parts.uri) && !parts.headers.contains_key(AUTHORIZATION)
+    fn is_ours(&self, request: &Request<SendBody<'_>>) -> bool {
+        self.is_allowed(request.uri()) && !request.headers().contains_key(AUTHORIZATION)
     }
 
     /// A request's own settings may have ureq follow redirects by itself, and with `SameHost` it would take the token along
     /// to any port of the host. They cannot be read here, but this one can be set.
     #[cold]
-    fn keep_from_other_ports(&self, parts: Parts) -> Parts {
-        let Some(owner) = self.agent.upgrade() else { return parts };
-        let request = (*owner).as_ref().configure_request(Request::from_parts(parts, ()));
-        request.redirect_auth_headers(RedirectAuthHeaders::Never).build().into_parts().0
+    fn keep_from_other_ports<'b>(&self, request: Request<SendBody<'b>>) -> Request<SendBody<'b>> {
+        let Some(owner) = self.agent.upgrade() else { return request };
+        let request = (*owner).as_ref().configure_request(request);
+        request.redirect_auth_headers(RedirectAuthHeaders::Never).build()
     }
 
     fn is_allowed(&self, uri: &Uri) -> bool {
@@ -131,7 +164,7 @@ impl Bearer {
     #[cold]
     fn go_on(
         &self,
-        mut call: Call<impl Read>,
+        mut call: Call<'_>,
         mut result: Result<Response<Body>, ureq::Error>,
     ) -> Result<Response<Body>, ureq::Error> {
         let mut redirects = 0;
@@ -164,7 +197,7 @@ impl Bearer {
     /// The token was refused: gets the next one and sends the request again with it.
     fn replay(
         &self,
-        call: &mut Call<impl Read>,
+        call: &mut Call<'_>,
         refused: &Token,
         agent: Option<&Agent>,
         result: Result<Response<Body>, ureq::Error>,
@@ -192,7 +225,7 @@ impl Bearer {
     /// Follows a redirect, with the token as long as every address so far was one of its origins.
     fn follow(
         &self,
-        call: &mut Call<impl Read>,
+        call: &mut Call<'_>,
         agent: Option<&Agent>,
         answer: Response<Body>,
         redirects: &mut u32,
@@ -232,14 +265,14 @@ enum Step {
 }
 
 /// A call under way: what it takes to send it again.
-struct Call<R> {
+struct Call<'a> {
     head: Head,
-    payload: Payload<R>,
+    payload: Payload<'a>,
     token: Option<Arc<Token>>,
     replayed: bool,
 }
 
-impl<R: Read> Call<R> {
+impl Call<'_> {
     /// Sends it again, by the same agent.
     fn send(&mut self, agent: &Agent) -> Result<Response<Body>, ureq::Error> {
         let token = self.token.as_deref();
@@ -279,15 +312,16 @@ struct Head {
 }
 
 impl Head {
-    fn of(parts: &Parts) -> Self {
+    fn of(request: &Request<SendBody<'_>>) -> Self {
+        let (headers, extensions) = (request.headers(), request.extensions());
         Head {
-            method: parts.method.clone(),
-            uri: parts.uri.clone(),
-            version: parts.version,
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            version: request.version(),
             // A map that holds nothing is not cloned for nothing.
-            headers: if parts.headers.is_empty() { HeaderMap::new() } else { parts.headers.clone() },
+            headers: if headers.is_empty() { HeaderMap::new() } else { headers.clone() },
             // One is ureq's own, put in anew with each run. Only more than that is worth a copy.
-            extensions: (parts.extensions.len() > 1).then(|| parts.extensions.clone()),
+            extensions: (extensions.len() > 1).then(|| extensions.clone()),
         }
     }
 
@@ -303,9 +337,7 @@ impl Head {
         *request.headers_mut() = self.headers.clone();
         *request.extensions_mut() = self.extensions.clone().unwrap_or_default();
         request.extensions_mut().insert(Mark::OwnAttempt);
-        if let Some(token) = token {
-            request.headers_mut().insert(AUTHORIZATION, token.header().clone());
-        }
+        authorize(&mut request, token);
         request
     }
 
@@ -316,6 +348,19 @@ impl Head {
         for name in [AUTHORIZATION, COOKIE, CONTENT_LENGTH, TRANSFER_ENCODING, EXPECT] {
             self.headers.remove(name);
         }
+    }
+}
+
+/// Puts the token into a request that has none of it yet, and keeps what it takes to send it again.
+fn make_ready(request: &mut Request<SendBody<'_>>, token: Option<&Token>) -> Head {
+    let head = Head::of(request);
+    authorize(request, token);
+    head
+}
+
+fn authorize(request: &mut Request<SendBody<'_>>, token: Option<&Token>) {
+    if let Some(token) = token {
+        request.headers_mut().insert(AUTHORIZATION, token.header().clone());
     }
 }
 
