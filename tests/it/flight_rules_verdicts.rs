@@ -101,18 +101,14 @@ fn expired() -> (Token, Policy, Duration) {
 fn rule_5_a_slow_waiter_gets_the_verdict_of_the_flight_it_joined_although_another_is_under_way() {
     let (first, second, late) = (Gate::default(), Gate::default(), Gate::default());
     let scene = slow_waiter(vec![held(&first, unknown()), held(&second, gives("t2", 300))], &late, expired);
-    let ask = || {
-        let session = scene.session.clone();
-        aside(move || session.token())
-    };
-    let leader = ask();
+    let leader = scene.ask();
     first.await_entered();
-    let waiter = ask();
+    let waiter = scene.ask();
     late.await_entered();
     first.open();
     assert_eq!(leader.result().unwrap_err().kind(), ErrorKind::Unknown);
     scene.clock.advance(secs(10));
-    let next = ask();
+    let next = scene.ask();
     second.await_entered();
     late.open();
     // The second flight stands still, so that this comes from the first or not at all.
@@ -125,13 +121,9 @@ fn rule_5_a_slow_waiter_gets_the_verdict_of_the_flight_it_joined_although_anothe
 fn rule_5_a_slow_waiter_gets_the_newest_generation_whatever_became_of_its_flight() {
     let (first, late) = (Gate::default(), Gate::default());
     let scene = slow_waiter(vec![held(&first, gives("t2", 300)), gives("t3", 300)], &late, expired);
-    let ask = || {
-        let session = scene.session.clone();
-        aside(move || session.token())
-    };
-    let leader = ask();
+    let leader = scene.ask();
     first.await_entered();
-    let waiter = ask();
+    let waiter = scene.ask();
     late.await_entered();
     first.open();
     let second = leader.result().unwrap();
@@ -144,17 +136,13 @@ fn rule_5_a_slow_waiter_gets_the_newest_generation_whatever_became_of_its_flight
 fn rule_5_a_slow_waiter_of_a_flight_that_was_given_up_joins_the_next_one() {
     let (first, second, late) = (Gate::default(), Gate::default(), Gate::default());
     let scene = slow_waiter(vec![held(&first, panics()), held(&second, gives("t2", 300))], &late, expired);
-    let ask = || {
-        let session = scene.session.clone();
-        aside(move || session.token())
-    };
-    let leader = ask();
+    let leader = scene.ask();
     first.await_entered();
-    let waiter = ask();
+    let waiter = scene.ask();
     late.await_entered();
     first.open();
     assert!(leader.gather_caught()[0].is_err());
-    let heir = ask();
+    let heir = scene.ask();
     second.await_entered();
     late.open();
     scene.watch.await_waiters(2);
@@ -170,13 +158,9 @@ fn rule_5_a_slow_waiter_of_a_flight_that_was_given_up_falls_back_on_a_token_that
         // Expired, and usable for 99 s: longer than a waiter waits.
         (token("t1", 2000), Policy::new().with_leeway(5, secs(100)), secs(1901))
     });
-    let ask = || {
-        let session = scene.session.clone();
-        aside(move || session.token())
-    };
-    let leader = ask();
+    let leader = scene.ask();
     first.await_entered();
-    let waiter = ask();
+    let waiter = scene.ask();
     late.await_entered();
     first.open();
     assert!(leader.gather_caught()[0].is_err());
@@ -235,8 +219,7 @@ fn asking_itself(
 
 fn assert_reentrant(ask: impl Fn(&Session) -> ureq_auth::Result<Arc<Token>> + Send + 'static) {
     let (scene, answer) = asking_itself(ask);
-    let session = scene.session.clone();
-    let error = aside(move || session.token()).result().unwrap_err();
+    let error = scene.ask().result().unwrap_err();
     assert_eq!(answer.get(), Some(&ErrorKind::Reentrant), "to the source");
     assert_eq!(error.kind(), ErrorKind::Reentrant, "to the caller");
     assert!(error.to_string().contains("its own agent"), "{error}");

@@ -123,8 +123,7 @@ fn in_the_stale_window_one_caller_refreshes_and_nobody_waits() {
     let gate = Gate::default();
     let scene = Scene::with_token(vec![held(&gate, gives("t2", 300))]);
     scene.clock.advance(secs(280));
-    let session = scene.session.clone();
-    let one = crate::support::aside(move || session.token());
+    let one = scene.ask();
     gate.await_entered();
     let session = scene.session.clone();
     // The flight stands still until all of these are back.
@@ -141,8 +140,7 @@ fn a_token_that_expires_during_the_stale_refresh_makes_the_others_join_it() {
     let gate = Gate::default();
     let scene = Scene::with_token(vec![held(&gate, gives("t2", 300))]);
     scene.clock.advance(secs(280));
-    let session = scene.session.clone();
-    let one = crate::support::aside(move || session.token());
+    let one = scene.ask();
     gate.await_entered();
     scene.clock.advance(secs(20));
     let session = scene.session.clone();

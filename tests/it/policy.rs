@@ -124,8 +124,7 @@ fn in_the_stale_window_one_caller_refreshes_inline_and_the_others_have_the_old_t
             let gate = Gate::default();
             let scene = aged(life, age, seeded(7));
             scene.script.push(held(&gate, gives("t2", life)));
-            let session = scene.session.clone();
-            let one = aside(move || session.token());
+            let one = scene.ask();
             gate.await_entered();
             let session = scene.session.clone();
             // The flight stands still until they are all back.
@@ -239,8 +238,7 @@ fn a_validity_is_worth_waiting_for_even_where_another_refreshes_a_token_that_is_
     let gate = Gate::default();
     let scene = aged(300, secs(280), seeded(7));
     scene.script.push(held(&gate, gives("t2", 300)));
-    let session = scene.session.clone();
-    let one = aside(move || session.token());
+    let one = scene.ask();
     gate.await_entered();
     let session = scene.session.clone();
     let upload = aside(move || session.token_valid_for(secs(120)));

@@ -6,7 +6,7 @@ use crate::support::{
     Gate, MANY, Scene, Seen, Step, crowd, fails, gives, held, millis, rejected, secs, token, unavailable, unknown,
 };
 
-/// How many threads call how many times in the measurements of issue 2.
+/// How many threads call, and how many times each.
 const CALLS: usize = 20;
 
 /// Errors of `MANY` threads with `CALLS` calls each.

@@ -5,8 +5,8 @@ use std::sync::{Arc, OnceLock};
 use ureq_auth::{ErrorKind, Event, Policy, Session, SourceError};
 
 use crate::support::{
-    Crowd, Gate, MANY, Scene, Seen, Step, aside, crowd, fails, gives, held, millis, panics, rejected, secs, step,
-    token, unavailable, unknown,
+    Crowd, Gate, MANY, Scene, Seen, Step, crowd, fails, gives, held, millis, panics, rejected, secs, step, token,
+    unavailable, unknown,
 };
 
 /// A crowd in a flight whose leader stands at `gate` and will answer with `then`.
@@ -124,16 +124,14 @@ fn a_source_may_set_the_token_itself() {
     });
     let scene = Scene::new(vec![login]);
     later.set(scene.session.clone()).unwrap();
-    let session = scene.session.clone();
-    assert_eq!(aside(move || session.token()).result().unwrap().secret(), "login");
+    assert_eq!(scene.ask().result().unwrap().secret(), "login");
 }
 
 #[test]
 fn a_leader_that_took_longer_than_a_waiter_may_wait_still_gets_the_token_that_was_set_meanwhile() {
     let gate = Gate::default();
     let scene = Scene::expired(vec![held(&gate, gives("t2", 300))]);
-    let session = scene.session.clone();
-    let leader = aside(move || session.token());
+    let leader = scene.ask();
     gate.await_entered();
     scene.clock.advance(secs(41));
     scene.session.set(token("set", 300)).unwrap();
@@ -145,8 +143,7 @@ fn a_leader_that_took_longer_than_a_waiter_may_wait_still_gets_the_token_that_wa
 fn a_leader_that_took_longer_than_a_waiter_may_wait_is_told_of_the_end_and_not_of_its_time() {
     let gate = Gate::default();
     let scene = Scene::expired(vec![held(&gate, gives("t2", 300))]);
-    let session = scene.session.clone();
-    let leader = aside(move || session.token());
+    let leader = scene.ask();
     gate.await_entered();
     scene.clock.advance(secs(41));
     scene.session.end().unwrap();
@@ -158,13 +155,9 @@ fn a_leader_that_took_longer_than_a_waiter_may_wait_is_told_of_the_end_and_not_o
 fn one_panic_after_the_other_ends_at_the_callers_deadline() {
     let (first, second) = (Gate::default(), Gate::default());
     let scene = Scene::expired(vec![held(&first, panics()), held(&second, panics()), gives("t2", 300)]);
-    let ask = || {
-        let session = scene.session.clone();
-        aside(move || session.token())
-    };
-    let leader = ask();
+    let leader = scene.ask();
     first.await_entered();
-    let (one, two) = (ask(), ask());
+    let (one, two) = (scene.ask(), scene.ask());
     scene.watch.await_waiters(2);
     first.open();
     assert!(leader.gather_caught()[0].is_err());
@@ -186,8 +179,7 @@ fn one_panic_after_the_other_ends_at_the_callers_deadline() {
 fn the_failure_of_a_superseded_flight_is_not_held_against_the_new_credentials() {
     let gate = Gate::default();
     let scene = Scene::expired(vec![held(&gate, unknown())]);
-    let session = scene.session.clone();
-    let leader = aside(move || session.token());
+    let leader = scene.ask();
     gate.await_entered();
     scene.session.set(token("set", 300)).unwrap();
     gate.open();

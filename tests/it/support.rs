@@ -21,7 +21,7 @@ pub(crate) const WATCHDOG: Duration = Duration::from_secs(30);
 /// What the wall clock of a scene shows at its beginning, in seconds since 1970.
 pub(crate) const WALL: u64 = 1_700_000_000;
 
-/// The crowd that issue 2 speaks of.
+/// A crowd.
 pub(crate) const MANY: usize = 64;
 
 /// A session whose source, clock and observer are in the test's hands.
@@ -60,6 +60,12 @@ impl Scene {
         let scene = Self::with_token(steps);
         scene.clock.advance(secs(300));
         scene
+    }
+
+    /// Asks for a token on a thread of its own.
+    pub(crate) fn ask(&self) -> Crowd<ureq_auth::Result<Arc<Token>>> {
+        let session = self.session.clone();
+        aside(move || session.token())
     }
 
     pub(crate) fn calls(&self) -> usize {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use ureq_auth::{ErrorKind, ManualClock, Policy, Reason, Session, Token};
 
 use crate::support::{
-    Gate, MANY, Scene, Seen, Step, WALL, aside, crowd, gives, held, jwt, millis, secs, step, token, unavailable,
+    Gate, MANY, Scene, Seen, Step, WALL, crowd, gives, held, jwt, millis, secs, step, token, unavailable,
 };
 
 const HOUR: u64 = 3600;
@@ -337,8 +337,7 @@ fn a_token_set_later_is_held_against_the_servers_clock_where_that_was_learned() 
 fn moving_the_clock_wakes_those_who_wait_for_it() {
     let gate = Gate::default();
     let scene = Scene::expired(vec![held(&gate, gives("t2", 300))]);
-    let session = scene.session.clone();
-    let leader = aside(move || session.token());
+    let leader = scene.ask();
     gate.await_entered();
     let session = scene.session.clone();
     let waiters = crowd(MANY, move |_| session.token());
