@@ -6,7 +6,7 @@ use crate::support::{
     Gate, MANY, Scene, Seen, Step, crowd, fails, gives, held, millis, rejected, secs, token, unavailable, unknown,
 };
 
-/// How many threads call, and how many times each.
+/// How many times each thread calls.
 const CALLS: usize = 20;
 
 /// Errors of `MANY` threads with `CALLS` calls each.
