@@ -7,8 +7,9 @@
 //! - A [`Leaf`] is none. Nothing happens under it, so that it goes with the step before it. That is the whole truth where the
 //!   order of such sections decides nothing, as with counters; for the rest, `MODEL_LEAVES` in the environment makes each a
 //!   step, and shuttle always does. That it *is* a leaf is asserted whenever a lock is taken.
-//! - To begin is none, nor to be woken: it is one with the thread's next step. What another does in between, it may as well
-//!   do before.
+//! - To begin is none, nor to be woken from a condition variable: it is one with the thread's next step. What another does in
+//!   between, it may as well do before: until that step the thread changes nothing that others see, and what it looks at, such
+//!   as the clock, stands still while threads begin.
 //! - While there is one thread alone, before the others begin and after they have ended, nothing is a step.
 //! - A [`Latch`] is none, and threads that end are not joined but counted by one.
 //!
@@ -185,18 +186,14 @@ impl Condvar {
         // No step from here until it sleeps: nobody comes in between.
         let mutex = state.mutex;
         *state = MutexGuard { value: None, _step: None, mutex };
-        sleep();
+        thread::park();
+        RUN.with(|run| run.fresh.set(true));
         *state = mutex.lock();
     }
 
     pub(crate) fn notify_all<T>(&self, _state: &MutexGuard<'_, T>) {
         taken(&self.0).drain(..).for_each(|waiter| waiter.unpark());
     }
-}
-
-fn sleep() {
-    thread::park();
-    RUN.with(|run| run.fresh.set(true));
 }
 
 pub(crate) struct Leaf<T> {
@@ -272,7 +269,8 @@ impl Latch {
             }
             waiters.push((number, thread::current()));
         }
-        sleep();
+        // What it does next may be seen before its next step: to be woken is not one with that.
+        thread::park();
     }
 }
 
