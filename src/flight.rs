@@ -156,14 +156,10 @@ impl<T, E: Clone> Flight<T, E> {
         value
     }
 
-    /// Ends it all: everybody gets `error` until something is installed. A flight under way is superseded. Returns what
-    /// was current.
+    /// Ends it all: everybody gets `error` until something is installed. A flight under way is superseded: its waiters find
+    /// that it is over, and enter again. Returns what was current.
     pub(crate) fn end(&self, error: E) -> Option<Arc<T>> {
         let (old, _phase) = self.change(|state| {
-            if let Phase::Refreshing { record, .. } = &state.phase {
-                // The first and only one: who gives a verdict leaves Refreshing with it.
-                let _unset = record.set(error.clone());
-            }
             (state.current.take(), std::mem::replace(&mut state.phase, Phase::Failed { error, until: None }))
         });
         old
