@@ -69,11 +69,14 @@ pub fn parse(value: &str) -> Vec<Challenge<'_>> {
     }
 }
 
+/// What a token got by a refresh will not help against (RFC 6750 §3.1; RFC 9470 §3: the user is to log in anew, in person).
+#[cfg(feature = "ureq")]
+const NOT_THE_TOKENS: [&str; 3] = ["insufficient_scope", "invalid_request", "insufficient_user_authentication"];
+
 /// Would a new token help against a 401 that came with these headers, on a request that carried ours?
 ///
 /// No header at all, or one that cannot be read, says nothing against it. A challenge of our scheme does unless it names
-/// another reason (RFC 6750 §3.1: `insufficient_scope`, `invalid_request`). Only challenges of other schemes: somebody
-/// else's business.
+/// another reason. Only challenges of other schemes: somebody else's business.
 #[cfg(feature = "ureq")]
 pub(crate) fn blames_token<'a>(values: impl Iterator<Item = &'a [u8]>) -> bool {
     let mut foreign = false;
@@ -81,7 +84,7 @@ pub(crate) fn blames_token<'a>(values: impl Iterator<Item = &'a [u8]>) -> bool {
         let Ok(value) = std::str::from_utf8(value) else { continue };
         for challenge in parse(value) {
             if challenge.is("Bearer") {
-                return !matches!(challenge.param("error"), Some("insufficient_scope" | "invalid_request"));
+                return !challenge.param("error").is_some_and(|error| NOT_THE_TOKENS.contains(&error));
             }
             foreign = true;
         }

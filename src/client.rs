@@ -8,7 +8,7 @@ use ureq::http::{self, Request, Response, Uri};
 use ureq::typestate::{AgentScope, WithBody, WithoutBody};
 use ureq::{Agent, AsSendBody, Body, RequestBuilder};
 
-use crate::middleware::{Bearer, LastStep};
+use crate::middleware::Bearer;
 use crate::origin::Origin;
 use crate::{Error, Result, Session};
 
@@ -26,10 +26,10 @@ const MAX_REDIRECTS: u32 = 10;
 ///
 /// # What it does to a call
 ///
-/// - To one of its origins, without an `Authorization` header of the caller's: the session's token goes with it. All
-///   other calls pass untouched.
+/// - To one of its origins, without an `Authorization` header of the caller's (or a password in the address): the session's
+///   token goes with it. All other calls go out as they came.
 /// - A 401 that is the token's fault: one refresh for all threads, then the same request again, once. Not its fault is a
-///   401 with `insufficient_scope`, or with challenges of other schemes only.
+///   401 with `insufficient_scope` or `insufficient_user_authentication`, or with challenges of other schemes only.
 /// - A redirect: followed with the token as long as it stays in the origins, port included, and without it from there on.
 ///
 /// Errors of the session travel as `ureq::Error::Other`; [`Error::in_ureq`] finds them.
@@ -48,8 +48,9 @@ const MAX_REDIRECTS: u32 = 10;
 /// otherwise open new connections all at once, over TLS a storm of handshakes. What
 /// [`configure`](ClientBuilder::configure) sets is left as it is.
 ///
-/// `max_redirects` is 0, since the client follows by itself ([`ClientBuilder::max_redirects`], [`MaxRedirects`] for one
-/// request). Whoever sets more, for the agent or for one request, has ureq follow, which drops the token.
+/// `max_redirects` is always 0, whatever the agent or a request sets, since the client follows by itself:
+/// [`ClientBuilder::max_redirects`], and [`MaxRedirects`] for one request. `save_redirect_history` knows the last hop only, and
+/// `max_redirects_will_error` counts as the agent has it.
 ///
 /// [`MaxRedirects`]: crate::MaxRedirects
 #[derive(Clone)]
@@ -94,8 +95,8 @@ impl Client {
         &self.0.session
     }
 
-    /// The agent itself, for libraries that take one. A clone of it sends calls again and follows redirects only as long
-    /// as a clone of this client lives.
+    /// The agent itself, for libraries that take one. Keep a clone of this client for as long as the agent is used: without
+    /// one, calls are not sent again and redirects not followed, and a request with settings of its own is an error.
     pub fn agent(&self) -> &Agent {
         &self.0.agent
     }
@@ -177,6 +178,10 @@ impl ClientBuilder {
     /// How many bytes of a request's body are kept at most, so that it can be sent a second time: 64 KiB unless set. A
     /// larger one streams; if its token is refused, it is refreshed and the caller gets the 401, marked
     /// [`NotReplayed`](crate::NotReplayed) (as an error, [`ErrorKind::NotReplayed`](crate::ErrorKind::NotReplayed)).
+    ///
+    /// A body is read that far before anything is sent, and one that is larger goes out chunked. A caller who sets
+    /// `Content-Length` or `Transfer-Encoding: chunked` has it sent as it comes, and framed like that: for a server that
+    /// wants to know the length of a large body, and for a reader whose bytes come one by one.
     pub fn replay_limit(mut self, bytes: usize) -> Self {
         self.replay_limit = bytes;
         self
@@ -203,7 +208,8 @@ impl ClientBuilder {
     /// # Errors
     ///
     /// [`InvalidInput`](crate::ErrorKind::InvalidInput) if there is no origin, one is not well formed or is plain http to
-    /// another machine, ureq is set to `RedirectAuthHeaders::SameHost`, which would send the token to any port, or
+    /// another machine, a proxy from the environment would get the token for one on this machine in the clear, ureq is set
+    /// to `RedirectAuthHeaders::SameHost`, which would send the token to any port, or
     /// [`configure`](ClientBuilder::configure) has not built on what it got.
     pub fn build(self) -> Result<Client> {
         let ClientBuilder { session, origins, plain_http, replay_limit, max_redirects, configure } = self;
@@ -218,20 +224,22 @@ impl ClientBuilder {
         }
         let origins: Arc<[Origin]> = allowed.into();
 
+        // A proxy from the environment would take plain http to this machine off it, with the token in the clear.
+        let is_open = |origin: &Origin| origin.is_loopback() && !origin.is_https();
+        let stays_here = origins.iter().all(is_open);
+
         let inner = Arc::new_cyclic(|inner: &Weak<Inner>| {
             let agent: Weak<dyn AsRef<Agent> + Send + Sync> = inner.clone();
             let bearer =
                 Bearer { session: session.clone(), origins: origins.clone(), replay_limit, max_redirects, agent };
-            let config = Config::builder()
-                .middleware(bearer)
-                .max_redirects(0)
-                .max_idle_connections(256)
-                .max_idle_connections_per_host(64);
+            let config =
+                Config::builder().middleware(bearer).max_idle_connections(256).max_idle_connections_per_host(64);
+            let config = if stays_here { config.proxy(None) } else { config };
             let config = match configure {
                 Some(configure) => configure(config),
                 None => config,
             };
-            Inner { agent: config.middleware(LastStep).build().new_agent(), session, origins }
+            Inner { agent: config.max_redirects(0).build().new_agent(), session, origins }
         });
         // The middleware alone holds such a reference; it is gone where a builder of the user's own was given back.
         if Arc::weak_count(&inner) == 0 {
@@ -239,6 +247,15 @@ impl ClientBuilder {
                 "configure() has given back another builder than the one that it got, so that no call would carry the \
                  token: begin with the argument, as in configure(|config| config.max_idle_age(..))",
             ));
+        }
+        let proxy = inner.agent.config().proxy().filter(|proxy| proxy.is_from_env());
+        let through =
+            |origin: &&Origin| is_open(origin) && proxy.is_some_and(|proxy| !proxy.is_no_proxy(&origin.to_uri()));
+        if let Some(origin) = inner.origins.iter().find(through) {
+            return Err(Error::invalid(format!(
+                "the proxy that the environment names (HTTP_PROXY, ALL_PROXY) would get the token for {origin} in the clear: \
+                 set NO_PROXY=localhost,127.0.0.1, or say which one is meant with configure(|config| config.proxy(..))"
+            )));
         }
         if inner.agent.config().redirect_auth_headers() == RedirectAuthHeaders::SameHost {
             return Err(Error::invalid(

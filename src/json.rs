@@ -26,12 +26,13 @@ pub(crate) enum Value {
     Other,
 }
 
-/// Hands each member of the object `text` to `take`, which may refuse it by `None`. `None` too if `text` is no object.
-pub(crate) fn read_object(text: &[u8], take: &mut dyn FnMut(&str, Value) -> Option<()>) -> Option<()> {
+/// Hands each member of the object `text` that has one of the names `wanted` to `take`, which may refuse it by `None`. `None`
+/// too if `text` is no object. All others are skipped, whatever is in them.
+pub(crate) fn read_object(text: &[u8], wanted: &[&str], take: &mut dyn FnMut(&str, Value) -> Option<()>) -> Option<()> {
     let mut refused = false;
     let mut take = |name: &str, value| refused |= take(name, value).is_none();
     let mut json = serde_json::Deserializer::from_slice(text);
-    let value = Any { take: Some(&mut take) }.deserialize(&mut json).ok()?;
+    let value = Any { wanted, take: Some(&mut take) }.deserialize(&mut json).ok()?;
     json.end().ok()?;
     (matches!(value, Value::Object) && !refused).then_some(())
 }
@@ -49,18 +50,22 @@ pub(crate) fn read_members<const N: usize>(text: &[u8], names: [&str; N]) -> Opt
         }
         Some(())
     };
-    read_object(text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text), &mut take)?;
+    read_object(text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text), &names, &mut take)?;
     Some(values)
 }
 
 /// Reads a value of any type: one visitor for all, which has no error of its own. In a small binary, the words of serde's
 /// errors weigh as much as all the rest here.
 struct Any<'t> {
-    /// Who gets the members of an object; those of one within another are skipped.
+    wanted: &'t [&'t str],
+    /// Who gets the wanted members of an object; those of one within another are skipped.
     take: Option<&'t mut Take<'t>>,
 }
 
 type Take<'t> = dyn FnMut(&str, Value) + 't;
+
+/// A value that is not the object itself.
+const ONE: Any<'static> = Any { wanted: &[], take: None };
 
 impl<'de> DeserializeSeed<'de> for Any<'_> {
     type Value = Value;
@@ -103,7 +108,7 @@ impl<'de> Visitor<'de> for Any<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
         let mut texts = Vec::new();
-        while let Some(value) = list.next_element_seed(Any { take: None })? {
+        while let Some(value) = list.next_element_seed(ONE)? {
             if let Value::Text(text) = value {
                 texts.push(text);
             }
@@ -115,7 +120,11 @@ impl<'de> Visitor<'de> for Any<'_> {
         match self.take {
             Some(take) => {
                 while let Some(name) = map.next_key::<String>()? {
-                    take(&name, map.next_value_seed(Any { take: None })?);
+                    if self.wanted.contains(&&*name) {
+                        take(&name, map.next_value_seed(ONE)?);
+                    } else {
+                        map.next_value::<IgnoredAny>()?;
+                    }
                 }
             }
             None => while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {},
@@ -134,7 +143,7 @@ mod tests {
             names.push(name.to_owned());
             (name != "no").then_some(())
         };
-        read_object(text.as_bytes(), &mut take)?;
+        read_object(text.as_bytes(), &["a", "b", "c", "no"], &mut take)?;
         Some(names)
     }
 
@@ -147,6 +156,9 @@ mod tests {
         {
             assert_eq!(names(refused), None, "{refused}");
         }
+        // What nobody wants may be what it likes, as long as it is JSON.
+        assert_eq!(names(r#"{"x":1e999,"y":"\ud83d","a":1}"#).unwrap(), ["a"]);
+        assert_eq!(names(r#"{"x":01,"a":1}"#), None);
         // A bound on the stack.
         let nested = |depth: usize| format!("{{\"a\":{}{}}}", "[".repeat(depth), "]".repeat(depth));
         assert!(names(&nested(100)).is_some());

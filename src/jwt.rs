@@ -66,11 +66,13 @@ impl Times {
             .decode(claims)
             .map_err(|_| Error::invalid("the JWT's second part is not base64url (RFC 7515 section 2)"))?;
         let mut times = Times::default();
-        json::read_object(&claims, &mut |name, value| times.take(name, value)).ok_or_else(|| {
-            Error::invalid(
-                "the JWT's claims are not a JSON object with exp, iat and nbf as numbers of seconds since 1970",
-            )
-        })?;
+        json::read_object(&claims, &["exp", "iat", "nbf"], &mut |name, value| times.take(name, value)).ok_or_else(
+            || {
+                Error::invalid(
+                    "the JWT's claims are not a JSON object with exp, iat and nbf as numbers of seconds since 1970",
+                )
+            },
+        )?;
         Ok(times)
     }
 

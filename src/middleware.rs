@@ -7,7 +7,7 @@ use ureq::config::RedirectAuthHeaders;
 use ureq::http::header::{AUTHORIZATION, CONTENT_LENGTH, COOKIE, EXPECT, TRANSFER_ENCODING, WWW_AUTHENTICATE};
 use ureq::http::{Extensions, HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
 use ureq::middleware::{Middleware, MiddlewareNext};
-use ureq::{Agent, Body, ResponseExt as _, SendBody};
+use ureq::{Agent, Body, SendBody};
 
 use crate::body::{self, Payload, Plan};
 use crate::challenge;
@@ -34,33 +34,10 @@ pub struct MaxRedirects(pub u32);
 #[non_exhaustive]
 pub struct NotReplayed;
 
-/// What this middleware says to itself, in the extensions of a request or an answer. One type for both: each brings half a
-/// kilobyte to a small binary.
+/// The extension of a request that this middleware has sent itself: it passes such a one on untouched, and the same agent,
+/// with its pool, its settings and its other middlewares, serves the second attempt as it served the first.
 #[derive(Clone, Copy)]
-enum Mark {
-    /// A request that it has sent itself: it passes such a one on untouched, and the same agent, with its pool, its
-    /// settings and its other middlewares, serves the second attempt as it served the first.
-    OwnAttempt,
-    /// An answer of another address than the request went to: ureq has followed a redirect by itself, as it does where
-    /// its own `max_redirects` is set. Its hops carry no token.
-    FollowedByUreq,
-}
-
-/// The last of the chain, behind the user's middlewares: only here is it known where a request really goes to, and that an
-/// answer is ureq's own, which has an address (to ask another middleware's answer for one would panic).
-pub(crate) struct LastStep;
-
-impl Middleware for LastStep {
-    fn handle(&self, request: Request<SendBody<'_>>, next: MiddlewareNext<'_>) -> Result<Response<Body>, ureq::Error> {
-        // Counts references, no more.
-        let uri = request.uri().clone();
-        let mut answer = next.handle(request)?;
-        if !answer.status().is_success() && *answer.get_uri() != uri {
-            answer.extensions_mut().insert(Mark::FollowedByUreq);
-        }
-        Ok(answer)
-    }
-}
+struct OwnAttempt;
 
 pub(crate) struct Bearer {
     pub(crate) session: Session,
@@ -77,13 +54,15 @@ impl Middleware for Bearer {
         mut request: Request<SendBody<'_>>,
         next: MiddlewareNext<'_>,
     ) -> Result<Response<Body>, ureq::Error> {
-        if request.extensions().get::<Mark>().is_some() {
+        if request.extensions().get::<OwnAttempt>().is_some() {
             return next.handle(request);
         }
         let token = if self.is_ours(&request) { Some(self.session.token()?) } else { None };
-        let plan = Plan::of(&request, self.replay_limit);
-        if token.is_some() && request.extensions().len() > 1 {
-            request = self.keep_from_other_ports(request);
+        // Without a token there is nothing to send again for: then not even the framing of the body is touched.
+        let plan = if token.is_some() { Plan::of(&request, self.replay_limit) } else { Plan::Leave };
+        // ureq puts one extension into every request. Settings of the caller's are another.
+        if request.extensions().len() > 1 {
+            request = self.without_redirects(request, token.is_some())?;
         }
         let payload = match plan {
             Plan::Nothing => Payload::Nothing,
@@ -144,16 +123,32 @@ impl Bearer {
 
     /// Does the token belong into this request? Only for its origins, and where the caller has not brought a header.
     fn is_ours(&self, request: &Request<SendBody<'_>>) -> bool {
-        self.is_allowed(request.uri()) && !request.headers().contains_key(AUTHORIZATION)
+        let uri = request.uri();
+        // `https://user:password@host` is such a header, too: ureq makes one of it.
+        let has_own = || uri.authority().is_some_and(|authority| authority.as_str().contains('@'));
+        self.is_allowed(uri) && !has_own() && !request.headers().contains_key(AUTHORIZATION)
     }
 
-    /// A request's own settings may have ureq follow redirects by itself, and with `SameHost` it would take the token along
-    /// to any port of the host. They cannot be read here, but this one can be set.
+    /// A request's own settings may have ureq follow redirects by itself: to any port of the host with the token, or with a
+    /// 401 at the end that is not the token's fault. They cannot be read here, but they can be set.
     #[cold]
-    fn keep_from_other_ports<'b>(&self, request: Request<SendBody<'b>>) -> Request<SendBody<'b>> {
-        let Some(owner) = self.agent.upgrade() else { return request };
-        let request = (*owner).as_ref().configure_request(request);
-        request.redirect_auth_headers(RedirectAuthHeaders::Never).build()
+    fn without_redirects<'b>(
+        &self,
+        request: Request<SendBody<'b>>,
+        has_token: bool,
+    ) -> Result<Request<SendBody<'b>>, ureq::Error> {
+        match self.agent.upgrade() {
+            Some(owner) => {
+                let request = (*owner).as_ref().configure_request(request);
+                Ok(request.max_redirects(0).redirect_auth_headers(RedirectAuthHeaders::Never).build())
+            }
+            None if has_token => Err(Error::invalid(
+                "the client of this agent is gone, and what this request's own settings would do with the token cannot be \
+                 seen without it: keep a clone of the Client for as long as its agent is used",
+            )
+            .into()),
+            None => Ok(request),
+        }
     }
 
     fn is_allowed(&self, uri: &Uri) -> bool {
@@ -231,7 +226,7 @@ impl Bearer {
         redirects: &mut u32,
     ) -> Result<Step, ureq::Error> {
         let limit = call.head.max_redirects().unwrap_or(self.max_redirects);
-        let Some(agent) = agent.filter(|_| limit > 0 && !was_redirected(&answer)) else {
+        let Some(agent) = agent.filter(|_| limit > 0) else {
             return Ok(Step::Over(Ok(answer)));
         };
         let Some(hop) = redirect::follow(&call.head.method, &call.head.uri, answer.status(), answer.headers())? else {
@@ -287,7 +282,6 @@ impl Call<'_> {
         match result {
             Ok(answer) => {
                 answer.status() == StatusCode::UNAUTHORIZED
-                    && !was_redirected(answer)
                     && challenge::blames_token(
                         answer.headers().get_all(WWW_AUTHENTICATE).iter().map(|value| value.as_bytes()),
                     )
@@ -296,10 +290,6 @@ impl Call<'_> {
             Err(error) => matches!(error, ureq::Error::StatusCode(401)),
         }
     }
-}
-
-fn was_redirected(answer: &Response<Body>) -> bool {
-    answer.extensions().get::<Mark>().is_some()
 }
 
 /// A request without its body and without our header.
@@ -336,7 +326,7 @@ impl Head {
         *request.version_mut() = self.version;
         *request.headers_mut() = self.headers.clone();
         *request.extensions_mut() = self.extensions.clone().unwrap_or_default();
-        request.extensions_mut().insert(Mark::OwnAttempt);
+        request.extensions_mut().insert(OwnAttempt);
         authorize(&mut request, token);
         request
     }
@@ -373,7 +363,7 @@ fn mark(mut answer: Response<Body>) -> Response<Body> {
 fn not_replayed() -> Error {
     Error::new(
         ErrorKind::NotReplayed,
-        "the API refused the token (401), which is refreshed now, but the request's body has been read and could not be \
-         sent again: send the request once more",
+        "the API refused the token (401), which is refreshed now, but the request could not be sent again: its body has \
+         been read, or no clone of its Client is left; send the request once more",
     )
 }

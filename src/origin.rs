@@ -74,6 +74,11 @@ impl Origin {
         }
     }
 
+    /// Its address, for whoever asks ureq about it.
+    pub(crate) fn to_uri(&self) -> Uri {
+        self.to_string().parse().unwrap_or_default()
+    }
+
     pub(crate) fn is_https(&self) -> bool {
         self.scheme == Scheme::Https
     }

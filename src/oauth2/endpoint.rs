@@ -33,6 +33,9 @@ const BASIC: &str = "Basic ";
 /// What a grant or the client's authentication sends itself.
 const RESERVED: [&str; 6] = ["grant_type", "refresh_token", "client_id", "client_secret", "scope", "device_code"];
 
+/// Extra parameters that name who is to take the token, which is no secret, and what an error is about.
+const OPEN_PARAMS: [&str; 2] = ["audience", "resource"];
+
 /// Where tokens are asked for, as whom, and how.
 #[derive(Clone)]
 pub(crate) struct Endpoint {
@@ -152,7 +155,12 @@ impl Endpoint {
         let client_secret = self.client_auth.secret().map_or("", Secret::secret);
         let (encoded, client_encoded) = (encoded(call.secret), encoded(client_secret));
         let basic = credentials.as_ref().and_then(|header| header.secret().get(BASIC.len()..)).unwrap_or_default();
-        let secrets = [call.secret, &encoded, client_secret, &client_encoded, basic];
+        let mut secrets = vec![call.secret, &encoded, client_secret, &client_encoded, basic];
+        let closed = self.params.iter().filter(|(name, _)| !OPEN_PARAMS.contains(&name.as_str()));
+        let params: Vec<_> = closed.map(|(_, value)| (value.secret(), self::encoded(value.secret()))).collect();
+        for (value, encoded) in &params {
+            secrets.extend([*value, encoded.as_str()]);
+        }
         let mut response = self.send(call, uri, &origin, credentials.as_ref())?;
         // All of it at once: a buffer that grows leaves copies of tokens behind.
         let mut body = Zeroizing::new(vec![0; MAX_BODY + 1]);
@@ -239,6 +247,11 @@ impl Endpoint {
             }
         }
         Ok(())
+    }
+
+    /// The one that there is may be another grant's, built with other settings.
+    pub(crate) fn forget_agent(&mut self) {
+        self.agent = Arc::new(Mutex::new(None));
     }
 
     pub(crate) fn build_agent(&self, origin: &Origin) -> Agent {

@@ -34,6 +34,7 @@ macro_rules! connection_settings {
             #[must_use]
             pub fn with_timeout(mut self, timeout: std::time::Duration) -> Self {
                 self.endpoint.timeout = timeout;
+                self.endpoint.forget_agent();
                 self
             }
 
@@ -61,6 +62,7 @@ macro_rules! connection_settings {
                     + 'static,
             {
                 self.endpoint.configure = Some(std::sync::Arc::new(configure));
+                self.endpoint.forget_agent();
                 self
             }
         }

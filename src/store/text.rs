@@ -16,6 +16,8 @@ use crate::token::Secret;
 
 const VERSION: u64 = 1;
 
+const MEMBERS: [&str; 6] = ["version", "access_token", "refresh_token", "scope", "lifetime_ms", "received_at_ms"];
+
 /// Why a text is not a stored token. Never quotes it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Unreadable {
@@ -86,7 +88,7 @@ pub(crate) fn read(text: &[u8]) -> Result<Stored, Unreadable> {
         members.take(name, value);
         Some(())
     };
-    json::read_object(text, &mut take).ok_or(Unreadable::Foreign("it is no JSON object"))?;
+    json::read_object(text, &MEMBERS, &mut take).ok_or(Unreadable::Foreign("it is no JSON object"))?;
     match members.version {
         Some(Value::Number(1.0)) => {}
         Some(Value::Number(later)) if later >= 2.0 && later.fract() == 0.0 => {

@@ -311,3 +311,29 @@ fn a_call_that_was_not_sent_is_not_sent_again() {
     client.post(format!("http://{nobody}/")).send("x").unwrap_err();
     assert_eq!(calls.count(), 1);
 }
+
+#[test]
+fn a_call_that_gets_no_token_goes_out_as_it_came() {
+    let large = vec![b'x'; 100_000];
+    let server = Server::start(|_| Answer::ok(""));
+    let (session, _) = crate::client::session();
+    let elsewhere = Client::builder(session).origin("https://api.example").build().unwrap();
+    let (client, calls) = client_of(&server);
+    let plain = Agent::new_with_defaults();
+    for (agent, own) in [(&plain, None), (elsewhere.agent(), None), (client.agent(), Some("Basic b3du"))] {
+        let mut request = agent.put(server.url("/"));
+        if let Some(own) = own {
+            request = request.header("Authorization", own);
+        }
+        request.send(&large[..]).unwrap();
+    }
+    for seen in server.seen() {
+        assert_eq!(
+            (seen.header("content-length"), seen.header("transfer-encoding")),
+            (Some("100000"), None),
+            "{seen:?}"
+        );
+        assert_eq!(seen.body.len(), large.len());
+    }
+    assert_eq!((server.count(), calls.count()), (3, 0));
+}

@@ -17,6 +17,8 @@ fn a_401_that_another_token_would_not_help_against_is_the_answer() {
         &["Bearer error=\"insufficient_scope\", scope=\"admin\""][..],
         &["bearer realm=\"x\", error=insufficient_scope"],
         &["Bearer error=\"invalid_request\""],
+        // RFC 9470: the user is to show who they are once more, which no refresh does for them.
+        &["Bearer error=\"insufficient_user_authentication\", acr_values=\"mfa\""],
         &["Basic realm=\"x\""],
         &["Negotiate", "NTLM"],
         &["Basic realm=\"x\"", "Bearer error=\"insufficient_scope\""],

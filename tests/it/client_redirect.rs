@@ -2,10 +2,11 @@
 
 use ureq::Error as UreqError;
 use ureq::config::RedirectAuthHeaders;
-use ureq::{Agent, ResponseExt as _, SendBody};
+use ureq::typestate::WithBody;
+use ureq::{Agent, RequestBuilder, ResponseExt as _, SendBody};
 use ureq_auth::{Client, ErrorKind, MaxRedirects};
 
-use crate::client::{builder_of, client_of, plain_statuses, session, text};
+use crate::client::{Calls, builder_of, client_of, plain_statuses, session, text};
 use crate::server::{Answer, Server};
 
 #[test]
@@ -193,21 +194,57 @@ fn a_location_that_is_no_address_is_an_error() {
     assert!(matches!(error, UreqError::BadUri(_)), "{error:?}");
 }
 
+/// As an agent's setting and as a request's own, with statuses as errors, of which no address is left.
+fn with_ureqs_own_redirects(server: &Server) -> [(RequestBuilder<WithBody>, Calls, Client); 2] {
+    let (builder, calls) = builder_of(server);
+    let client = builder.configure(|config| config.max_redirects(3)).build().unwrap();
+    let by_agent = (client.post(server.url("/")), calls, client);
+    let (builder, calls) = builder_of(server);
+    let client = builder.configure(|config| config).build().unwrap();
+    let by_request = (client.post(server.url("/")).config().max_redirects(3).build(), calls, client);
+    [by_agent, by_request]
+}
+
 #[test]
-fn where_ureq_follows_by_itself_its_hops_401_is_not_held_against_the_token() {
-    let server = Server::start(|seen| match seen.target.as_str() {
-        "/" => Answer::redirect(302, "/there"),
+fn the_client_follows_by_itself_whatever_ureq_is_set_to() {
+    let server = Server::start(|seen| match (seen.target.as_str(), seen.bearer()) {
+        ("/", Some(_)) => Answer::redirect(303, "/there"),
+        ("/there", Some(_)) => Answer::ok("found"),
         _ => Answer::refused(),
     });
-    let (builder, calls) = builder_of(&server);
-    let client = builder.configure(|config| config.max_redirects(3).http_status_as_error(false)).build().unwrap();
-    assert_eq!(client.get(server.url("/")).call().unwrap().status(), 401);
-    assert_eq!(server.told(), ["GET / Bearer token-1", "GET /there"]);
+    for (request, calls, _client) in with_ureqs_own_redirects(&server) {
+        assert_eq!(text(request.send("once")), "found");
+        assert_eq!(calls.count(), 1);
+    }
+    let told = ["POST / Bearer token-1", "GET /there Bearer token-1"];
+    assert_eq!(server.told(), [told, told].concat(), "what was accepted is not sent twice");
+}
 
+#[test]
+fn a_401_from_where_a_redirect_led_is_not_held_against_the_token_whatever_ureq_is_set_to() {
+    let other = Server::start(|_| Answer::refused());
+    let elsewhere = other.url("/there");
+    let server = Server::start(move |_| Answer::redirect(303, elsewhere.clone()));
+    for (request, calls, _client) in with_ureqs_own_redirects(&server) {
+        assert!(matches!(request.send("once").unwrap_err(), UreqError::StatusCode(401)));
+        assert_eq!(calls.count(), 1);
+    }
+    assert_eq!((server.count(), other.told()), (2, vec!["GET /there".into(), "GET /there".into()]));
+}
+
+#[test]
+fn an_agent_whose_client_is_gone_does_not_send_the_token_where_a_requests_own_settings_lead() {
+    let other = Server::start(|_| Answer::ok("stolen"));
+    let elsewhere = other.url("/there");
+    let server = Server::start(move |_| Answer::redirect(302, elsewhere.clone()));
     let (client, _) = client_of(&server);
-    let request = client.get(server.url("/")).config().max_redirects(3).build();
-    assert_eq!(request.call().unwrap().status(), 401);
-    assert_eq!((server.count(), calls.count()), (4, 1));
+    let agent = client.agent().clone();
+    drop(client);
+    let request = agent.get(server.url("/")).config().max_redirects(3);
+    let error = request.redirect_auth_headers(RedirectAuthHeaders::SameHost).build().call().unwrap_err();
+    let error = ureq_auth::Error::in_ureq(&error).unwrap();
+    assert!(error.to_string().contains("keep a clone of the Client"), "{error}");
+    assert_eq!((server.count(), other.count()), (0, 0));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! ureq's own settings, for an agent and for one request, and middlewares of the user's own: all of it means what it
 //! means in plain ureq, on each attempt.
 
+use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -8,10 +9,11 @@ use std::time::Duration;
 use ureq::http::{Request, Response, StatusCode};
 use ureq::middleware::MiddlewareNext;
 use ureq::{Body, Error as UreqError, SendBody};
-use ureq_auth::Client;
+use ureq_auth::{Client, ErrorKind};
 
-use crate::client::{builder_of, client_of, in_threads, plain_statuses, refuses_the_first, text};
+use crate::client::{builder_of, client_of, in_threads, plain_statuses, refuses_the_first, session, text};
 use crate::server::{Answer, Gate, Server};
+use crate::support::this_program;
 
 #[test]
 fn a_status_is_an_error_or_an_answer_as_the_agent_and_the_request_say() {
@@ -232,4 +234,61 @@ fn the_users_own_pool_size_is_left_as_it_is() {
     let (builder, _) = builder_of(&Server::untouched());
     let client: Client = builder.configure(|config| config.max_idle_connections_per_host(5)).build().unwrap();
     assert_eq!(client.agent().config().max_idle_connections_per_host(), 5);
+}
+
+/// In a process of its own, with these variables and no other that names a proxy.
+fn with_proxy(test: &str, variables: &[(&str, &str)]) -> bool {
+    const INSIDE: &str = "UREQ_AUTH_INSIDE";
+
+    if std::env::var_os(INSIDE).is_some() {
+        return true;
+    }
+    let Some(program) = this_program(test) else { return false };
+    let mut again = Command::new(program);
+    again.args(["--exact", &format!("client_settings::{test}"), "--nocapture"]).env(INSIDE, "1");
+    for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"] {
+        again.env_remove(name).env_remove(name.to_lowercase());
+    }
+    let output = again.envs(variables.iter().copied()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("1 passed"), "{said} {}", String::from_utf8_lossy(&output.stderr));
+    false
+}
+
+const PROXY: (&str, &str) = ("ALL_PROXY", "http://proxy.example:3128");
+const MIXED: [&str; 2] = ["https://api.example", "http://localhost:8080"];
+
+fn client_to(origins: &[&str]) -> ureq_auth::Result<Client> {
+    origins.iter().fold(Client::builder(session().0), |builder, origin| builder.origin(*origin)).build()
+}
+
+#[test]
+fn a_proxy_of_the_environment_gets_no_token_in_the_clear() {
+    if !with_proxy("a_proxy_of_the_environment_gets_no_token_in_the_clear", &[PROXY]) {
+        return;
+    }
+    assert!(client_to(&["http://127.0.0.1:8080", "http://[::1]"]).unwrap().agent().config().proxy().is_none());
+    assert!(client_to(&["https://api.example"]).unwrap().agent().config().proxy().is_some());
+    let error = client_to(&MIXED).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    assert!(error.to_string().contains("http://localhost:8080 in the clear: set NO_PROXY"), "{error}");
+    // The user's own word.
+    let builder = MIXED.iter().fold(Client::builder(session().0), |builder, origin| builder.origin(*origin));
+    assert!(builder.configure(|config| config.proxy(None)).build().is_ok());
+}
+
+#[test]
+fn a_proxy_of_the_environment_serves_the_origins_that_it_may() {
+    let name = "a_proxy_of_the_environment_serves_the_origins_that_it_may";
+    if with_proxy(name, &[PROXY, ("NO_PROXY", "localhost")]) {
+        assert!(client_to(&MIXED).unwrap().agent().config().proxy().is_some());
+    }
+}
+
+#[test]
+fn a_password_in_the_address_is_the_callers_own_authorization() {
+    let server = Server::script([Answer::ok("found")]);
+    let (client, calls) = client_of(&server);
+    assert_eq!(text(client.get(server.url("/").replace("//", "//own:pw@")).call()), "found");
+    assert_eq!((server.told(), calls.count()), (vec!["GET / Basic b3duOnB3".into()], 0));
 }

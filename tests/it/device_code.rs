@@ -258,3 +258,17 @@ fn debug_shows_no_secret() {
     let device = DeviceCode::new("https://x/device?key=hidden", "https://x/token", "c").with_client_secret("hidden");
     assert!(!format!("{device:?}").contains("hidden"), "{device:?}");
 }
+
+#[test]
+fn the_source_of_a_login_has_settings_of_its_own() {
+    let refreshed = r#"{"access_token":"def","refresh_token":"second"}"#;
+    let login = Login::new(AUTHORIZATION, [Answer::ok(TOKEN), Answer::ok(refreshed)]);
+    let device = login.device().configure(|config| config.user_agent("login"));
+    let source = device.source().configure(|config| config.user_agent("session"));
+    let session = Session::builder(source).clock(login.clock.clone()).build().unwrap();
+    session.set(device.log_in(|_| {}).unwrap()).unwrap();
+    login.clock.advance(Duration::from_secs(60));
+    assert_eq!(session.token().unwrap().secret(), "def");
+    let agents: Vec<_> = login.server.seen().iter().map(|seen| seen.header("user-agent").unwrap().to_owned()).collect();
+    assert_eq!(agents, ["login", "login", "session"]);
+}

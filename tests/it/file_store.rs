@@ -12,6 +12,8 @@ use std::time::Duration;
 
 use ureq_auth::{ErrorKind, FileStore, ManualClock, Policy, Result, Session, SourceError, Stored, Token, TokenStore};
 
+use crate::support::{skipped, this_program};
+
 const LONG: Duration = Duration::from_secs(30);
 const WALL: Duration = Duration::from_secs(1_800_000_000);
 
@@ -70,12 +72,7 @@ fn again(test: &str, shell: &[&str], script: &str) -> Option<Place> {
     if let Some(place) = std::env::var_os(PLACE) {
         return Some(Place(place.into()));
     }
-    let program = std::env::current_exe().unwrap();
-    // Where an emulator runs this, the system may know nothing of it: a shell would take the program for a script.
-    if !Command::new(&program).arg("--list").output().is_ok_and(|listed| listed.status.success()) {
-        skipped(&format!("{test}: the system can't run {}", program.display()));
-        return None;
-    }
+    let program = this_program(test)?;
     let place = Place::new();
     let [shell, arguments @ ..] = shell else { panic!("no shell") };
     let ran = Command::new(shell)
@@ -105,11 +102,6 @@ fn again(test: &str, shell: &[&str], script: &str) -> Option<Place> {
 
 fn stored(access: &str) -> Stored {
     Stored::from_text(&format!(r#"{{"version":1,"access_token":"{access}","refresh_token":"secret-r"}}"#)).unwrap()
-}
-
-/// Past the test harness, which keeps what is printed to itself.
-fn skipped(what: &str) {
-    std::io::stderr().write_all(format!("\nSKIPPED {what}\n").as_bytes()).unwrap();
 }
 
 fn mode(path: &Path) -> u32 {

@@ -231,6 +231,28 @@ fn an_echoed_secret_does_not_get_into_the_error() {
 }
 
 #[test]
+fn an_echoed_parameter_does_not_get_into_the_error_unless_it_is_no_secret() {
+    let mut server = Server::new();
+    let body = r#"{"error":"invalid_request","error_description":"no k+ey, no k%2Bey for urn:x and urn:y"}"#;
+    let mock = post(&mut server).with_status(400).with_body(body).expect(1).create();
+    let source =
+        refresh(&server).with_param("api_key", "k+ey").with_param("audience", "urn:x").with_param("resource", "urn:y");
+    let error = session(source).token().unwrap_err();
+    mock.assert();
+    assert!(error.to_string().contains("no [redacted], no [redacted] for urn:x and urn:y"), "{error}");
+}
+
+#[test]
+fn what_nobody_asked_for_does_not_make_an_answer_unreadable() {
+    let mut server = Server::new();
+    let body = r#"{"access_token":"new","refresh_token":"next","name":"Jos\ud83d","size":1e999}"#;
+    let mock = post(&mut server).with_body(body).expect(1).create();
+    let token = session(refresh(&server)).token().unwrap();
+    mock.assert();
+    assert_eq!((token.secret(), token.refresh_secret()), ("new", Some("next")));
+}
+
+#[test]
 fn a_redirect_is_not_followed_whatever_the_user_sets() {
     let mut server = Server::new();
     let elsewhere = server.mock("POST", "/elsewhere").expect(0).create();
