@@ -17,7 +17,7 @@ pub enum Event<'a> {
         /// Why.
         reason: Reason,
     },
-    /// The source failed, and the flight tries again after the pause.
+    /// The source failed, and the flight tries again after the pause. Told amid the flight: a store's exclusive section is held.
     AttemptFailed {
         /// What it said.
         error: &'a SourceError,

@@ -18,7 +18,8 @@
 //! 2. Refreshing has one leader, and the leader's `Drop` leaves Refreshing on every way out, unwinding included.
 //! 3. `generation` grows only when a new value is published. "Was it refreshed already?" compares generations.
 //! 4. Every change out of Refreshing wakes all waiters.
-//! 5. A waiter returns only on a newer generation, the verdict of the flight that it joined, or its own deadline.
+//! 5. A waiter returns only on a newer generation that nobody has refused, the verdict of the flight that it joined, or its own
+//!    deadline.
 //! 6. One failed flight is one error, shared by all who waited on it; those who come later get it until `until`.
 //! 7. The leader entering its own flight again is told so, instead of waiting for itself.
 //! 8. Calls of one thread stay in order: whoever enters comes back with the value before it does anything else.
@@ -285,7 +286,10 @@ impl<T, E: Clone> Waiter<'_, T, E> {
         let mut state = self.flight.state.lock();
         loop {
             match &state.current {
-                Some(current) if state.generation > self.generation => return Waited::Published(Arc::clone(current)),
+                // Unless it is known to be bad already: then the next one is on its way.
+                Some(current) if state.generation > self.generation && !state.refused => {
+                    return Waited::Published(Arc::clone(current));
+                }
                 _ => {}
             }
             if let Some(error) = self.record.get() {

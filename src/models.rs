@@ -147,6 +147,7 @@ scenarios! {
         leader_fails;
         leader_panics;
         a_slow_waiter_keeps_its_verdict;
+        a_slow_waiter_is_not_given_a_refused_value;
         a_waiters_deadline;
         installed_during_a_flight;
         installed_while_the_leader_fails;

@@ -197,7 +197,8 @@ impl Policy {
     /// The same for a token of unknown age, from a store or from the user: here the wall clock is all there is.
     pub(crate) fn restored_life(&self, token: &Token, now: Tick, history: &History, wall: Option<Duration>) -> Life {
         let times = token.times();
-        let clock = history.time_of_day(now, wall);
+        // A token that has just come by another way may bring the server's time with it.
+        let clock = token.server_time().or_else(|| history.time_of_day(now, wall));
         if let (Some(lifetime), Some(received)) = (token.expires_in(), token.received_at()) {
             // A clock that stands before the token came is wrong: the token is used, and a 401 decides.
             let age = clock.and_then(|clock| clock.checked_sub(received)).unwrap_or_default();
@@ -247,6 +248,12 @@ impl Policy {
         } else {
             Freshness::Fresh
         }
+    }
+
+    /// How long a flight may still wait, for a lock or between attempts, when so much of its time is over: a quarter is kept for
+    /// the exchange. One that is cut short may have spent the refresh token, and nobody knows.
+    pub(crate) fn time_to_wait(&self, elapsed: Duration) -> Duration {
+        (self.budget - self.budget / 4).saturating_sub(elapsed)
     }
 
     /// The pause between two attempts of one flight.

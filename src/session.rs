@@ -196,9 +196,9 @@ impl Session {
     /// `behind`: what the store is with it.
     fn put(&self, token: Token, behind: Option<Behind>) {
         let shared = &*self.0;
-        shared.history.lock().begin_login();
         let life = shared.restored_life(&token);
         shared.flight.install(|generation| {
+            shared.history.lock().begin_login();
             if let (Some(keeper), Some(behind)) = (&shared.keeper, behind) {
                 keeper.fall_behind(behind);
             }
@@ -295,6 +295,8 @@ impl Session {
                     let timed_out = matches!(waited, Waited::TimedOut);
                     shared.emit(Event::WaitEnded { waited: shared.clock.now().since(begin), timed_out });
                     match waited {
+                        // The leader may have wished for less.
+                        Waited::Published(_) if !wish.valid_for.is_zero() => None,
                         Waited::Published(token) => return Ok(token),
                         Waited::Failed(error) => Some(error),
                         Waited::Abandoned => None,

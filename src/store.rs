@@ -121,8 +121,10 @@ impl Stored {
     /// The token as it is to be stored at `now`.
     pub(crate) fn of(token: &Token, now: Tick, history: &History, wall: Option<Duration>) -> Self {
         let life = token.life;
-        let begin = life.lifetime.and_then(|lifetime| Some(life.ends_at?.before(lifetime)));
-        let age = begin.map_or(Duration::ZERO, |begin| now.since(begin));
+        // Not by way of when its life began: that may have been before the clock's zero, which on Linux is the device's start.
+        let age = life.lifetime.zip(life.ends_at).map_or(Duration::ZERO, |(lifetime, end)| {
+            lifetime.saturating_add(now.since(end)).saturating_sub(end.since(now))
+        });
         Stored {
             access: Secret::new(token.secret().to_owned()),
             refresh: token.refresh_secret().map(|refresh| Secret::new(refresh.to_owned())),

@@ -7,6 +7,7 @@ use super::gate::{Gate, LEADER, Value, Verdict, World, generation, good, refused
 use super::{LONG, Latch, beside, caught, crowd, unwind};
 use crate::clock::{Clock, ManualClock};
 use crate::flight::{Entry, Waited};
+use crate::sync::Mutex;
 
 /// Rule 6: all who waited, and all who come before `until`, get the one error of the one flight; then somebody leads again.
 pub(super) fn leader_fails(threads: usize) {
@@ -71,6 +72,35 @@ pub(super) fn a_slow_waiter_keeps_its_verdict(threads: usize) {
         let Entry::Lead(second) = world.enter(good, now) else { panic!("the error was over at once") };
         world.work();
         assert!(second.fail(Verdict::of(2), Some(now), false));
+    });
+}
+
+/// Rules 5, 8: the value that a waiter waited for is refused before it wakes, and another is on its way: it waits for that.
+pub(super) fn a_slow_waiter_is_not_given_a_refused_value(threads: usize) {
+    let world = World::new();
+    let joined = Arc::new(Latch::new());
+    let now = world.clock.now();
+    let Entry::Lead(first) = world.enter(good, now) else { panic!("nobody else is there") };
+    let refused_by_now = Arc::new(Mutex::new(false));
+    let (shared, all_joined, is_refused) = (Arc::clone(&world), Arc::clone(&joined), Arc::clone(&refused_by_now));
+    let waiter = move |_| {
+        let Entry::Join(waiter) = shared.enter(good, now) else { panic!("the flight is under way") };
+        joined.arrive();
+        let oldest = if *is_refused.lock() { 2 } else { 1 };
+        let got = match waiter.wait(&shared.clock, now.after(LONG)) {
+            Waited::Published(value) => value.generation,
+            Waited::Abandoned => generation(shared.obtain(good, |_, _| panic!("rule 2: a second leader"))),
+            Waited::Failed(_) | Waited::TimedOut => panic!("rule 5: neither has happened"),
+        };
+        assert!(got >= oldest, "rule 8: given a value that is known to be refused");
+    };
+    beside(threads, waiter, || {
+        all_joined.wait_for(threads - 1);
+        assert!(first.publish(Value::by(LEADER)).is_some());
+        let Entry::Lead(second) = world.enter(refused(1), now) else { panic!("it is refused") };
+        *refused_by_now.lock() = true;
+        world.work();
+        assert!(second.publish(Value::by(LEADER)).is_some());
     });
 }
 

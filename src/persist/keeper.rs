@@ -62,7 +62,8 @@ impl Keep for Keeper {
         match self.store.load() {
             Ok(None) => true,
             Ok(Some(found)) => self.memory.lock().known.as_ref().is_some_and(|known| known.is_same_as(&found)),
-            Err(_) => false,
+            // Nothing is known of what is there: the end stands.
+            Err(_) => true,
         }
     }
 
@@ -73,11 +74,19 @@ impl Keep for Keeper {
         stands: &dyn Fn() -> bool,
         errand: Errand,
     ) -> Obtained<'a> {
-        let time_left = shared.policy.budget.saturating_sub(shared.clock.now().since(errand.begin));
-        let mut section = match self.enter(time_left) {
+        if self.memory.lock().is_mine() {
+            return Obtained::without_store(Answer::Failed(SourceError::reentrant()));
+        }
+        let mut section = match self.enter(shared.time_to_wait(errand)) {
             Ok(section) => section,
             Err(error) => return Obtained::without_store(Answer::Failed(SourceError::of_store(error))),
         };
+        // The device may have slept meanwhile.
+        if shared.time_to_wait(errand).is_zero() {
+            return Obtained::without_store(Answer::Failed(SourceError::unavailable(
+                "the wait for the store took most of the flight's time (Policy::with_budget); nothing was sent",
+            )));
+        }
         let mut news = News::default();
         // While we waited, somebody may have logged in or out: then there is nothing to be refreshed.
         let answer = if stands() {
@@ -114,6 +123,9 @@ impl Keep for Keeper {
         // What cannot be read is emptied all the same.
         let stored = section.load().ok().flatten();
         section.catch_up(shared)?;
+        // Somebody may have logged in anew since, and have been here first: that token stays.
+        let (current, _, _) = shared.flight.current();
+        let stored = stored.filter(|stored| current.is_none_or(|current| !stored.has_access_of(&current)));
         Ok(stored.and_then(|stored| stored.to_token().ok()))
     }
 }

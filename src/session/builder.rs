@@ -61,8 +61,9 @@ impl SessionBuilder {
         self
     }
 
-    /// Whom to tell what happens. Called on the thread it happens on, with no lock held; it should be quick. If it asks for
-    /// a token that it would have to wait for, it gets [`Reentrant`](crate::ErrorKind::Reentrant).
+    /// Whom to tell what happens. Called on the thread it happens on, with no lock held (but for the store's, where an
+    /// [attempt has failed](Event::AttemptFailed)); it should be quick. If it asks for a token that it would have to wait for,
+    /// it gets [`Reentrant`](crate::ErrorKind::Reentrant).
     pub fn observer(mut self, observer: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
         self.observer = Some(Observer::new(observer));
         self

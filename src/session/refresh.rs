@@ -55,7 +55,7 @@ impl Shared {
             None => obtained.leave_superseded(self),
             Some(_) => obtained.leave(),
         }
-        // Observers are told with no lock held, the store's included.
+        // Observers are told with no lock held, the store's included (but for a failed attempt, which is told amid the flight).
         let news = std::mem::take(&mut obtained.news);
         if news.saved_late {
             self.emit(Event::SavedLate);
@@ -111,6 +111,10 @@ impl Shared {
         let caught_up = self.keeper.as_ref().map_or(Ok(false), |keeper| keeper.catch_up(self, PATIENCE));
         match caught_up {
             Ok(saved) => {
+                if saved {
+                    // What the store's failures have taught is over, before the next flight can begin.
+                    self.history.lock().count_success(errand.login);
+                }
                 drop(leader);
                 if saved {
                     self.emit(Event::SavedLate);
@@ -151,7 +155,7 @@ impl Shared {
                 Err(error) => error,
             };
             let pause = self.policy.pause(attempt, error.retry_after());
-            let in_budget = self.clock.now().since(errand.begin).saturating_add(pause) < self.policy.budget;
+            let in_budget = pause < self.time_to_wait(errand);
             if error.outcome() != Outcome::Unavailable || attempt >= self.policy.attempts || !in_budget {
                 return Err(error);
             }
@@ -163,6 +167,11 @@ impl Shared {
             }
             attempt += 1;
         }
+    }
+
+    /// What is left of the flight's time for anything but an exchange.
+    pub(crate) fn time_to_wait(&self, errand: Errand) -> Duration {
+        self.policy.time_to_wait(self.clock.now().since(errand.begin))
     }
 
     /// Works out the life of a token that has just come, and learns what it tells for the next one.
@@ -207,6 +216,10 @@ impl Shared {
             let error = error.into_error(None);
             leader.fail_once(error.clone());
             return Some(error);
+        }
+        // Superseded, perhaps before it knew its login: what it has met says nothing of that.
+        if !leader.stands() {
+            return None;
         }
         let backoff = self.history.lock().count_failure(&self.policy, outcome, error.retry_after(), errand.login);
         let error = error.into_error(backoff);

@@ -133,6 +133,26 @@ fn rule_5_a_slow_waiter_gets_the_newest_generation_whatever_became_of_its_flight
 }
 
 #[test]
+fn rule_5_a_slow_waiter_is_not_given_a_token_that_was_refused_meanwhile() {
+    let (first, second, late) = (Gate::default(), Gate::default(), Gate::default());
+    let steps = vec![held(&first, gives("t2", 300)), held(&second, gives("t3", 300))];
+    let scene = slow_waiter(steps, &late, expired);
+    let leader = scene.ask();
+    first.await_entered();
+    let waiter = scene.ask();
+    late.await_entered();
+    first.open();
+    let (session, refused) = (scene.session.clone(), leader.result().unwrap());
+    let next = aside(move || session.rejected(&refused));
+    second.await_entered();
+    late.open();
+    scene.watch.await_waiters(2);
+    second.open();
+    assert_eq!(waiter.result().unwrap().secret(), "t3");
+    assert_eq!(next.result().unwrap().secret(), "t3");
+}
+
+#[test]
 fn rule_5_a_slow_waiter_of_a_flight_that_was_given_up_joins_the_next_one() {
     let (first, second, late) = (Gate::default(), Gate::default(), Gate::default());
     let scene = slow_waiter(vec![held(&first, panics()), held(&second, gives("t2", 300))], &late, expired);

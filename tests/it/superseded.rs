@@ -1,12 +1,14 @@
 //! New credentials, or the end, while a refresh is under way.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
-use ureq_auth::{ErrorKind, Event, Policy, Session, SourceError};
+use ureq_auth::{Clock, ErrorKind, Event, ManualClock, Policy, Session, SourceError, Tick};
 
 use crate::support::{
-    Crowd, Gate, MANY, Scene, Seen, Step, crowd, fails, gives, held, millis, panics, rejected, secs, step, token,
-    unavailable, unknown,
+    Crowd, Gate, MANY, Scene, Script, Seen, Step, crowd, fails, gives, held, millis, panics, rejected, secs, step,
+    token, unavailable, unknown,
 };
 
 /// A crowd in a flight whose leader stands at `gate` and will answer with `then`.
@@ -263,4 +265,49 @@ fn credentials_that_an_observer_sets_have_a_clean_record() {
     let pause = scene.session.token().unwrap_err().retry_after().expect("the first lost answer of these credentials");
     scene.clock.advance(pause);
     assert_eq!(scene.session.token().unwrap().secret(), "t");
+}
+
+/// Sets a token in the leader's first look at the clock: when it leads already, and knows nothing of its login yet.
+#[derive(Clone, Debug)]
+struct Meddler {
+    clock: ManualClock,
+    looks: Arc<AtomicUsize>,
+    session: Arc<OnceLock<Session>>,
+}
+
+impl Clock for Meddler {
+    fn now(&self) -> Tick {
+        let now = self.clock.now();
+        // The first one is before it enters.
+        if let Some(session) = self.session.get().filter(|_| self.looks.fetch_add(1, Ordering::SeqCst) == 1) {
+            session.set(token("login", 300)).unwrap();
+        }
+        now
+    }
+
+    fn wall(&self) -> Option<Duration> {
+        self.clock.wall()
+    }
+
+    fn sleep(&self, pause: Duration) {
+        self.clock.sleep(pause);
+    }
+
+    fn timeout(&self, deadline: Tick) -> Option<Duration> {
+        self.clock.timeout(deadline)
+    }
+}
+
+#[test]
+fn what_an_old_flight_has_met_is_not_held_against_a_login_made_as_it_began() {
+    let clock = Meddler { clock: ManualClock::new(None), looks: Arc::default(), session: Arc::default() };
+    let builder = Session::builder(Script::new(vec![unknown(), unknown()])).clock(clock.clone());
+    let session = builder.token(token("t1", 300)).policy(Policy::new().with_jitter_seed(7)).build().unwrap();
+    clock.clock.advance(secs(300));
+    clock.session.set(session.clone()).unwrap();
+    assert_eq!(session.token().unwrap().secret(), "login", "the flight with the old one was overtaken");
+    clock.clock.advance(secs(300));
+    let error = session.token().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unknown);
+    assert!(error.retry_after().is_some(), "the login's first: {error}");
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use ureq_auth::{ErrorKind, ManualClock, Policy, Reason, Session, Token};
 
 use crate::support::{
-    Gate, MANY, Scene, Seen, Step, WALL, crowd, gives, held, jwt, millis, secs, step, token, unavailable,
+    Gate, MANY, Scene, Script, Seen, Step, WALL, crowd, gives, held, jwt, millis, secs, step, token, unavailable,
 };
 
 const HOUR: u64 = 3600;
@@ -389,4 +389,13 @@ fn the_machines_own_clock_never_goes_back_and_knows_the_time() {
     // A session on it, as everybody has it: a life of an hour is not over at once.
     let session = Session::builder(|_: Option<&Token>| unreachable!()).token(token("t1", HOUR)).build().unwrap();
     assert_eq!(session.token().unwrap().secret(), "t1");
+}
+
+#[test]
+fn a_login_on_a_device_whose_clock_is_fast_is_reckoned_by_the_servers_time_that_came_with_it() {
+    let clock = ManualClock::new(Some(secs(WALL + 2 * HOUR)));
+    let session = Session::builder(Script::new(Vec::new())).clock(clock).build().unwrap();
+    let login = jwt(&format!(r#"{{"iat":{WALL},"exp":{}}}"#, WALL + HOUR));
+    session.set(login.with_expires_in(secs(HOUR)).with_server_time(secs(WALL))).unwrap();
+    assert_eq!(session.token().unwrap().generation(), 1);
 }

@@ -83,7 +83,7 @@ impl<'a> Section<'a> {
         match is_at(&temporary, file) {
             true => fs::rename(temporary, &self.store.path),
             // Somebody who has removed the lock file has let another in, whose half-written file it may be.
-            false => Err(Io::NotFound.into()),
+            false => Err(io::Error::other("somebody else is at it: the lock file was removed")),
         }
     }
 
@@ -129,18 +129,19 @@ impl Exclusive for Section<'_> {
     }
 
     fn prepare(&mut self) -> Result<()> {
-        let found = self.load()?;
-        if let (Some(found), false) = (&found, self.store.proven.load(Relaxed)) {
-            // There are files that can be read and written, and nothing can take their place: mounts of their own, say. That
-            // is found out with a token that is there already.
-            self.write(found)?;
-        }
+        // Before anything is written: whoever has locked the next lock file may be at it.
         let path = self.store.beside(".lock");
         if !is_at(&path, &self.lock) {
             return Err(Error::store(format!(
                 "{} was removed while it was locked, and another process may have locked the next one: leave it where it is",
                 path.display()
             )));
+        }
+        let found = self.load()?;
+        if let (Some(found), false) = (&found, self.store.proven.load(Relaxed)) {
+            // There are files that can be read and written, and nothing can take their place: mounts of their own, say. That
+            // is found out with a token that is there already.
+            self.write(found)?;
         }
         let length = fs::symlink_metadata(&self.store.path).map_or(0, |metadata| metadata.len().min(MAX_LENGTH));
         let room = RESERVE.max(2 * usize::try_from(length).unwrap_or(0));

@@ -98,3 +98,20 @@ fn a_file_removed_while_we_wait_for_the_lock_is_a_logout() {
     });
     assert_eq!(calls.load(Ordering::SeqCst), 1);
 }
+
+#[test]
+fn who_holds_a_lock_file_that_was_removed_writes_nothing_before_it_knows() {
+    let place = Place::new();
+    save(&place.store(), "a1").unwrap();
+    // A process that has not yet found out whether the file can be replaced.
+    let store = place.store();
+    let mut inside = store.exclusive(LONG).unwrap();
+    fs::remove_file(place.beside(".lock")).unwrap();
+    let other = place.store();
+    let mut others = other.exclusive(Duration::ZERO).unwrap();
+    others.prepare().unwrap();
+    assert!(inside.prepare().unwrap_err().to_string().contains("token.json.lock was removed"));
+    others.save(&stored("b1")).unwrap();
+    drop(inside);
+    assert_eq!(access(&place.store()).as_deref(), Some("b1"));
+}

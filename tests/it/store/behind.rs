@@ -221,3 +221,23 @@ fn a_save_that_fails_after_all_was_done_is_done_again() {
     assert!(world.log().contains(&"save a2 while a2 is out".to_owned()));
     world.leave();
 }
+
+#[test]
+fn what_a_store_has_failed_at_does_not_lengthen_the_pauses_once_it_is_cured() {
+    let (world, session) = expired();
+    world.answer(Ok(token("a2", "r2").with_expires_in(Duration::from_secs(100_000))));
+    world.fail(&["save"]);
+    assert_eq!(secret(session.token()), "a2");
+    for _ in 0..8 {
+        world.1.advance(Duration::from_secs(301));
+        assert_eq!(secret(session.token()), "a2");
+    }
+    world.fail(&[]);
+    world.1.advance(Duration::from_secs(301));
+    assert_eq!(secret(session.token()), "a2");
+    assert!(world.holds("a2"));
+    world.1.advance(Duration::from_secs(100_000));
+    world.answer(Err(SourceError::unavailable("no")));
+    assert!(session.token().unwrap_err().retry_after().unwrap() <= Duration::from_secs(1));
+    world.leave();
+}

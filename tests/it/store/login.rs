@@ -172,3 +172,34 @@ fn a_store_that_is_found_torn_is_written_anew_by_a_session_that_has_the_token() 
     assert!(world.holds("a2"));
     world.leave();
 }
+
+#[test]
+fn a_logout_heard_of_is_not_undone_by_a_store_that_cannot_be_read_for_a_while() {
+    let (world, session) = expired();
+    world.lock().content = None;
+    assert_eq!(kind(session.token()), ErrorKind::LoggedOut);
+    world.1.advance(LATER);
+    world.fail(&["peek", "load"]);
+    assert_eq!(kind(session.token()), ErrorKind::LoggedOut);
+    world.fail(&[]);
+    world.1.advance(LATER);
+    // Nothing is fetched, or this world would panic.
+    assert_eq!(kind(session.token()), ErrorKind::LoggedOut);
+    world.put("b1", "s1");
+    world.1.advance(LATER);
+    world.answer(Ok(token("b2", "s2")));
+    assert_eq!(secret(session.token()), "b2", "somebody has logged in");
+    world.leave();
+}
+
+#[test]
+fn a_logout_gives_back_the_token_that_it_has_ended_not_one_of_a_login_made_meanwhile() {
+    let (world, session) = expired();
+    let within = session.clone();
+    world.before("lock", move || within.set(token("b1", "s1")).unwrap());
+    let ended = session.end().unwrap().unwrap();
+    assert_eq!(secret(session.token()), "b1");
+    assert!(world.holds("b1"));
+    assert_eq!(ended.secret(), "a1", "this is what the server is asked to revoke");
+    world.leave();
+}

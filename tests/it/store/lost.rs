@@ -62,3 +62,33 @@ fn after_a_lost_answer_the_store_is_read_again() {
     assert!(world.holds("a1"), "nothing was refused, so nothing is removed");
     world.leave();
 }
+
+#[test]
+fn a_lost_answer_is_not_forgotten_while_the_store_cannot_be_read() {
+    let (world, session) = expired();
+    for _ in 0..2 {
+        world.answer(Err(SourceError::unknown("no answer")));
+        assert_eq!(kind(session.token()), ErrorKind::Unknown);
+        world.1.advance(LATER);
+    }
+    world.fail(&["peek", "load"]);
+    assert_eq!(kind(session.token()), ErrorKind::Unknown);
+    world.fail(&[]);
+    world.1.advance(LATER);
+    assert_eq!(kind(session.token()), ErrorKind::Unknown);
+    let fetches = world.log().iter().filter(|step| **step == "fetch r1").count();
+    assert_eq!(fetches, 2, "a third use of a refresh token that may be spent is blind");
+    world.leave();
+}
+
+#[test]
+fn a_refresh_token_is_not_sent_with_no_time_left_for_the_answer() {
+    let (world, session) = expired();
+    let clock = world.1.clone();
+    world.before("lock", move || clock.advance(Duration::from_millis(29_800)));
+    let error = session.token().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.to_string().contains("nothing was sent"), "{error}");
+    assert!(!world.log().iter().any(|step| step.starts_with("fetch")));
+    world.leave();
+}

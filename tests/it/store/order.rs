@@ -1,6 +1,11 @@
 //! The steps of a refresh, and whatever stands in their way before the refresh token is spent.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use ureq_auth::MemoryStore;
+
 use super::*;
+use crate::support::{Gate, Watch, aside};
 
 #[test]
 fn the_order_of_a_refresh() {
@@ -132,4 +137,37 @@ fn while_the_token_lives_a_store_in_trouble_is_nobodys_error() {
     assert_eq!(secret(session.token()), "a1");
     assert!(world.log().contains(&"prepare".to_owned()));
     world.leave();
+}
+
+#[test]
+fn who_waits_for_a_token_of_some_length_does_not_get_the_shorter_one_that_its_leader_was_content_with() {
+    let (store, clock, watch, gate) =
+        (MemoryStore::new(), ManualClock::new(Some(WALL)), Watch::default(), Gate::default());
+    let never = |_: Option<&Token>| -> Result<Token, SourceError> { panic!("this one only fills the store") };
+    let fill = Session::builder(never).store(store.clone()).clock(clock.clone()).build().unwrap();
+    fill.set(token("a1", "r1")).unwrap();
+    let (noted, held, begun) = (watch.clone(), gate.clone(), AtomicBool::new(false));
+    let session = Session::builder(|_: Option<&Token>| Ok(token("a3", "r3")))
+        .store(store)
+        .clock(clock.clone())
+        .observer(move |event| {
+            noted.note(event);
+            if matches!(event, Event::RefreshStarted { .. }) && !begun.swap(true, Ordering::SeqCst) {
+                held.pass();
+            }
+        })
+        .build()
+        .unwrap();
+    let refused = session.token().unwrap();
+    fill.set(token("a2", "r2")).unwrap();
+    clock.advance(Duration::from_secs(60));
+
+    let reporting = session.clone();
+    let leader = aside(move || reporting.rejected(&refused));
+    gate.await_entered();
+    let waiter = aside(move || session.token_valid_for(Duration::from_secs(70)));
+    watch.await_waiters(1);
+    gate.open();
+    assert_eq!(secret(leader.result()), "a2");
+    assert_eq!(secret(waiter.result()), "a3");
 }

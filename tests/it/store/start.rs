@@ -1,6 +1,7 @@
 //! What a session starts with, and how old it is then.
 
 use super::*;
+use crate::support::jwt;
 
 #[test]
 fn the_session_starts_with_what_is_stored() {
@@ -43,4 +44,18 @@ fn a_wrong_wall_clock_costs_one_round_trip_at_most() {
         assert_eq!(secret(session.token()), "a3");
         world.leave();
     }
+}
+
+#[test]
+fn the_age_of_a_token_that_is_older_than_the_devices_uptime() {
+    let (world, session) = expired();
+    let now = (WALL + LATER).as_secs();
+    session.set(jwt(&format!(r#"{{"iat":{},"exp":{}}}"#, now - 3000, now + 600))).unwrap();
+    world.leave();
+    drop(session);
+    let next = world.session();
+    world.1.advance(Duration::from_secs(700));
+    world.answer(Ok(token("new", "r")));
+    assert_eq!(secret(next.token()), "new", "it was over 100 s ago");
+    world.leave();
 }
