@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, Weak};
 
-use ureq::config::{Config, ConfigBuilder, RedirectAuthHeaders};
+use ureq::config::{Config, ConfigBuilder};
 use ureq::http::{self, Request, Response, Uri};
 use ureq::typestate::{AgentScope, WithBody, WithoutBody};
 use ureq::{Agent, AsSendBody, Body, RequestBuilder};
@@ -96,7 +96,7 @@ impl Client {
     }
 
     /// The agent itself, for libraries that take one. Keep a clone of this client for as long as the agent is used: without
-    /// one, calls are not sent again and redirects not followed, and a request with settings of its own is an error.
+    /// one, calls are not sent again and redirects not followed.
     pub fn agent(&self) -> &Agent {
         &self.0.agent
     }
@@ -208,8 +208,7 @@ impl ClientBuilder {
     /// # Errors
     ///
     /// [`InvalidInput`](crate::ErrorKind::InvalidInput) if there is no origin, one is not well formed or is plain http to
-    /// another machine, a proxy from the environment would get the token for one on this machine in the clear, ureq is set
-    /// to `RedirectAuthHeaders::SameHost`, which would send the token to any port, or
+    /// another machine, a proxy from the environment would get the token for one on this machine in the clear, or
     /// [`configure`](ClientBuilder::configure) has not built on what it got.
     pub fn build(self) -> Result<Client> {
         let ClientBuilder { session, origins, plain_http, replay_limit, max_redirects, configure } = self;
@@ -250,17 +249,11 @@ impl ClientBuilder {
         }
         let proxy = inner.agent.config().proxy().filter(|proxy| proxy.is_from_env());
         let through =
-            |origin: &&Origin| is_open(origin) && proxy.is_some_and(|proxy| !proxy.is_no_proxy(&origin.to_uri()));
-        if let Some(origin) = inner.origins.iter().find(through) {
-            return Err(Error::invalid(format!(
-                "the proxy that the environment names (HTTP_PROXY, ALL_PROXY) would get the token for {origin} in the clear: \
-                 set NO_PROXY=localhost,127.0.0.1, or say which one is meant with configure(|config| config.proxy(..))"
-            )));
-        }
-        if inner.agent.config().redirect_auth_headers() == RedirectAuthHeaders::SameHost {
+            |origin: &Origin| is_open(origin) && proxy.is_some_and(|proxy| !proxy.is_no_proxy(&origin.to_uri()));
+        if inner.origins.iter().any(through) {
             return Err(Error::invalid(
-                "RedirectAuthHeaders::SameHost would send the token to any port of a host: leave it at Never, the client \
-                 keeps the token on redirects within its origins by itself",
+                "the proxy that the environment names would get the token for this machine's http in the clear: set \
+                 NO_PROXY=localhost,127.0.0.1, or say which is meant with configure(|config| config.proxy(..))",
             ));
         }
         Ok(Client(inner))

@@ -3,7 +3,6 @@
 use std::io::Read as _;
 use std::sync::{Arc, Weak};
 
-use ureq::config::RedirectAuthHeaders;
 use ureq::http::header::{AUTHORIZATION, CONTENT_LENGTH, COOKIE, EXPECT, TRANSFER_ENCODING, WWW_AUTHENTICATE};
 use ureq::http::{Extensions, HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
 use ureq::middleware::{Middleware, MiddlewareNext};
@@ -62,7 +61,7 @@ impl Middleware for Bearer {
         let plan = if token.is_some() { Plan::of(&request, self.replay_limit) } else { Plan::Leave };
         // ureq puts one extension into every request. Settings of the caller's are another.
         if request.extensions().len() > 1 {
-            request = self.without_redirects(request, token.is_some())?;
+            request = self.without_redirects(request);
         }
         let payload = match plan {
             Plan::Nothing => Payload::Nothing,
@@ -132,23 +131,17 @@ impl Bearer {
     /// A request's own settings may have ureq follow redirects by itself: to any port of the host with the token, or with a
     /// 401 at the end that is not the token's fault. They cannot be read here, but they can be set.
     #[cold]
-    fn without_redirects<'b>(
-        &self,
-        request: Request<SendBody<'b>>,
-        has_token: bool,
-    ) -> Result<Request<SendBody<'b>>, ureq::Error> {
-        match self.agent.upgrade() {
-            Some(owner) => {
-                let request = (*owner).as_ref().configure_request(request);
-                Ok(request.max_redirects(0).redirect_auth_headers(RedirectAuthHeaders::Never).build())
-            }
-            None if has_token => Err(Error::invalid(
-                "the client of this agent is gone, and what this request's own settings would do with the token cannot be \
-                 seen without it: keep a clone of the Client for as long as its agent is used",
-            )
-            .into()),
-            None => Ok(request),
+    fn without_redirects<'b>(&self, request: Request<SendBody<'b>>) -> Request<SendBody<'b>> {
+        let before = request.extensions().clone();
+        let owner = self.agent.upgrade();
+        // For settings that are there already any agent will do.
+        let agent = owner.map_or_else(Agent::new_with_defaults, |owner| (*owner).as_ref().clone());
+        let mut request = agent.configure_request(request).max_redirects(0).build();
+        // It had no settings, and is to have none: for a request with its own, ureq sets TLS up anew, certificates and all.
+        if request.extensions().len() > before.len() {
+            *request.extensions_mut() = before;
         }
+        request
     }
 
     fn is_allowed(&self, uri: &Uri) -> bool {

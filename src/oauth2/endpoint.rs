@@ -152,15 +152,17 @@ impl Endpoint {
         let (uri, origin) = self.checked_url(call.what, call.url).map_err(unfit)?;
         let credentials = self.credentials().map(Secret::from);
         // All spellings of what must not come back in an error text.
-        let client_secret = self.client_auth.secret().map_or("", Secret::secret);
-        let (encoded, client_encoded) = (encoded(call.secret), encoded(client_secret));
-        let basic = credentials.as_ref().and_then(|header| header.secret().get(BASIC.len()..)).unwrap_or_default();
-        let mut secrets = vec![call.secret, &encoded, client_secret, &client_encoded, basic];
-        let closed = self.params.iter().filter(|(name, _)| !OPEN_PARAMS.contains(&name.as_str()));
-        let params: Vec<_> = closed.map(|(_, value)| (value.secret(), self::encoded(value.secret()))).collect();
-        for (value, encoded) in &params {
-            secrets.extend([*value, encoded.as_str()]);
+        let mut spellings = Vec::new();
+        let mut keep = |secret: &str| spellings.extend([encoded(secret), Zeroizing::new(secret.to_owned())]);
+        keep(call.secret);
+        keep(self.client_auth.secret().map_or("", Secret::secret));
+        keep(credentials.as_ref().and_then(|header| header.secret().get(BASIC.len()..)).unwrap_or_default());
+        for (name, value) in &self.params {
+            if !OPEN_PARAMS.contains(&name.as_str()) {
+                keep(value.secret());
+            }
         }
+        let secrets: Vec<&str> = spellings.iter().map(|secret| secret.as_str()).collect();
         let mut response = self.send(call, uri, &origin, credentials.as_ref())?;
         // All of it at once: a buffer that grows leaves copies of tokens behind.
         let mut body = Zeroizing::new(vec![0; MAX_BODY + 1]);

@@ -16,7 +16,7 @@ use crate::server::{Answer, Seen, Server};
 type Sending = fn(&Agent, &str) -> Result<Response<Body>, UreqError>;
 
 /// Requests of all kinds that a client can send twice.
-const REPLAYABLE: [(&str, Sending); 22] = [
+const REPLAYABLE: &[(&str, Sending)] = &[
     ("GET", |agent, url| agent.get(url).query("q", "a b").call()),
     ("GET with settings of its own", |agent, url| agent.get(url).config().user_agent("mine").build().call()),
     ("GET with raw headers", |agent, url| agent.get(url).header_raw("X-CaSe", b"1").header_raw("x-cAsE", b"2").call()),
@@ -30,6 +30,7 @@ const REPLAYABLE: [(&str, Sending); 22] = [
     ("String", |agent, url| agent.post(url).content_type("text/plain").send(String::from("körper"))),
     ("bytes", |agent, url| agent.put(url).send(&[0_u8, 255, 13, 10][..])),
     ("array", |agent, url| agent.patch(url).send(&[7_u8; 1000])),
+    #[cfg(feature = "json")]
     ("JSON", |agent, url| agent.post(url).send_json(serde_json::json!({ "a": [1, null, "ü"] }))),
     ("form", |agent, url| agent.post(url).send_form([("a", "1 2"), ("b", "&=")])),
     ("small file", |agent, url| agent.post(url).send(File::open("Cargo.toml").unwrap())),

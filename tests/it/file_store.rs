@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use ureq_auth::{ErrorKind, FileStore, ManualClock, Policy, Result, Session, SourceError, Stored, Token, TokenStore};
 
-use crate::support::{skipped, this_program};
+use crate::again::{skipped, this_program};
 
 const LONG: Duration = Duration::from_secs(30);
 const WALL: Duration = Duration::from_secs(1_800_000_000);

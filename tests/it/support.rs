@@ -2,10 +2,7 @@
 //! crowds of threads. Whatever waits here gives up after [`WATCHDOG`], so that a hang is a failed test.
 
 use std::collections::VecDeque;
-use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::path::PathBuf;
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Barrier, Condvar, Mutex};
@@ -286,22 +283,6 @@ impl Gate {
         self.0.0.lock().unwrap().open = true;
         self.0.1.notify_all();
     }
-}
-
-/// The program that runs this test, to run it again in a process of its own. Where an emulator runs it the system may know
-/// nothing of it, and a shell would take it for a script: then the test is skipped.
-pub(crate) fn this_program(test: &str) -> Option<PathBuf> {
-    let program = std::env::current_exe().unwrap();
-    if Command::new(&program).arg("--list").output().is_ok_and(|listed| listed.status.success()) {
-        return Some(program);
-    }
-    skipped(&format!("{test}: the system can't run {}", program.display()));
-    None
-}
-
-/// Past the test harness, which keeps what is printed to itself.
-pub(crate) fn skipped(what: &str) {
-    std::io::stderr().write_all(format!("\nSKIPPED {what}\n").as_bytes()).unwrap();
 }
 
 /// Threads at work, started at one moment.
