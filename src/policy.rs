@@ -117,7 +117,8 @@ impl Policy {
         self
     }
 
-    /// How long one flight may take in all: 30 seconds unless set.
+    /// How long one flight may take in all: 30 seconds unless set. At most three quarters of it go into waiting, for a store's
+    /// lock or between attempts.
     #[must_use]
     pub fn with_budget(mut self, budget: Duration) -> Self {
         self.budget = budget;

@@ -82,7 +82,7 @@ impl Table {
             beside.iter().filter_map(|name| counts.count(name)).map(|part| part.to_string()).collect();
         let sum = all - own;
         let beside = if parts.len() > 1 { format!("{} = {sum}", parts.join(" + ")) } else { sum.to_string() };
-        let row = Row { what, ours: all.to_string(), beside, ratio: format!("{:.3} (+{own})", all / sum) };
+        let row = Row { what, ours: all.to_string(), beside, ratio: format!("{:.3} ({own:+})", all / sum) };
         let budget = budget.unwrap_or(f64::INFINITY);
         let target = match at_most {
             Some(ratio) => format!("{ratio} and +{budget}"),
