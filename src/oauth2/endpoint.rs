@@ -15,6 +15,7 @@ use ureq::{Agent, Body};
 use zeroize::Zeroizing;
 
 use super::answer::{Answer, MAX_BODY};
+use super::form::{encoded, push_encoded};
 use crate::body;
 use crate::origin::{self, Origin};
 use crate::sync::Mutex;
@@ -380,19 +381,6 @@ pub(crate) fn fill(buffer: &mut [u8], reader: &mut impl Read) -> io::Result<usiz
         }
     }
     Ok(length)
-}
-
-/// `text` as application/x-www-form-urlencoded has it.
-fn encoded(text: &str) -> Zeroizing<String> {
-    let mut encoded = Zeroizing::new(String::with_capacity(3 * text.len()));
-    push_encoded(&mut encoded, text);
-    encoded
-}
-
-fn push_encoded(target: &mut String, text: &str) {
-    for piece in form_urlencoded::byte_serialize(text.as_bytes()) {
-        target.push_str(piece);
-    }
 }
 
 /// What is wrong with the settings, as the source's error.

@@ -26,6 +26,7 @@ pub(crate) mod device_code;
 pub(crate) mod discovery;
 mod endpoint;
 mod fields;
+mod form;
 mod refresh_token;
 mod revocation;
 
