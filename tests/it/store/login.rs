@@ -1,6 +1,10 @@
 //! Logging in and out, here and in other processes, and whatever meets a flight under way.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use ureq_auth::MemoryStore;
 
 use super::*;
 
@@ -202,4 +206,23 @@ fn a_logout_gives_back_the_token_that_it_has_ended_not_one_of_a_login_made_meanw
     assert!(world.holds("b1"));
     assert_eq!(ended.secret(), "a1", "this is what the server is asked to revoke");
     world.leave();
+}
+
+#[test]
+fn a_source_that_needs_the_section_it_is_in_is_told_so() {
+    let (own, calls): (Arc<OnceLock<Session>>, _) = (Arc::default(), AtomicUsize::new(0));
+    let asked = Arc::clone(&own);
+    let source = move |_: Option<&Token>| {
+        let session = asked.get().unwrap();
+        if calls.fetch_add(1, Ordering::SeqCst) == 0 {
+            session.set(token("b1", "s1")).unwrap();
+            let login = session.current().unwrap();
+            assert_eq!(kind(session.rejected(&login)), ErrorKind::Reentrant, "it would wait for itself");
+        }
+        Ok(token("a2", "r2"))
+    };
+    let builder = Session::builder(source).store(MemoryStore::new()).clock(ManualClock::new(Some(WALL)));
+    let session = builder.build().unwrap();
+    own.set(session.clone()).unwrap();
+    assert_eq!(secret(session.token()), "a2", "the login was refused, and is replaced");
 }
