@@ -22,7 +22,18 @@ struct Inner {
     message: String,
     code: Option<String>,
     retry_after: Option<Duration>,
+    login: Login,
     cause: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+/// Would a new login help?
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Login {
+    No,
+    /// Perhaps: the server refused without saying what.
+    MayHelp,
+    /// Nothing else does.
+    Required,
 }
 
 /// The kinds of [`Error`].
@@ -36,16 +47,18 @@ pub enum ErrorKind {
     /// The session was ended ([`Session::end`](crate::Session::end)), by this process or by another on the same store: log
     /// in again.
     LoggedOut,
-    /// The authorization server refused the grant for good (`invalid_grant`, RFC 6749 §5.2): log in again.
+    /// The authorization server refused the grant for good, with a code that says so (`invalid_grant`, RFC 6749 §5.2): log
+    /// in again.
     Rejected,
-    /// The authorization server refuses this client, not this login (`invalid_client`, `invalid_scope`, …): fix the
-    /// client's registration or settings; to log in again would not help.
+    /// The authorization server refuses this client, not this login (`invalid_client`, `invalid_scope`, …), or what
+    /// answers is no token endpoint: fix the client's registration or settings. The session tries again now and then.
     Misconfigured,
-    /// No token for now: the token endpoint could not be reached or said "later". Try again after
-    /// [`Error::retry_after`].
+    /// No token for now: the token endpoint could not be reached, said "later", or refused without saying why. Try again
+    /// after [`Error::retry_after`].
     Unavailable,
     /// The token request went out and no whole answer came back: the server may have spent the refresh token. The
-    /// session tries once more after a pause; if that ends the same way, log in again.
+    /// session tries once more after a pause; if that ends the same way, log in again
+    /// ([`is_login_required`](Error::is_login_required) tells which).
     Unknown,
     /// The refresh was still under way when this caller's waiting time was over. The flight goes on without it.
     Timeout,
@@ -74,16 +87,28 @@ impl Error {
         self.0.kind
     }
 
-    /// Is a new login the way out? True for [`NotLoggedIn`](ErrorKind::NotLoggedIn),
-    /// [`LoggedOut`](ErrorKind::LoggedOut) and [`Rejected`](ErrorKind::Rejected).
+    /// Is a new login the only way out? True for [`NotLoggedIn`](ErrorKind::NotLoggedIn),
+    /// [`LoggedOut`](ErrorKind::LoggedOut) and [`Rejected`](ErrorKind::Rejected), and for an
+    /// [`Unknown`](ErrorKind::Unknown) that is not tried again.
     pub fn is_login_required(&self) -> bool {
-        matches!(self.kind(), ErrorKind::NotLoggedIn | ErrorKind::LoggedOut | ErrorKind::Rejected)
+        self.0.login == Login::Required
+    }
+
+    /// Might a new login help? True where it is [required](Error::is_login_required), and where a grant that had worked is
+    /// refused in a way that names neither the login nor the client: an empty 400 or 403, a bare 401,
+    /// `unauthorized_client`. The session tries again by itself meanwhile; a program with a user before it may offer a
+    /// login.
+    pub fn may_need_login(&self) -> bool {
+        self.0.login != Login::No
     }
 
     /// May the same call succeed later, with nothing changed but the time? True for
-    /// [`Unavailable`](ErrorKind::Unavailable), [`Unknown`](ErrorKind::Unknown) and [`Timeout`](ErrorKind::Timeout).
+    /// [`Unavailable`](ErrorKind::Unavailable) and [`Timeout`](ErrorKind::Timeout), and for every failure that the session
+    /// tries again ([`retry_after`](Error::retry_after)). Never true where a
+    /// [login is required](Error::is_login_required).
     pub fn is_retryable(&self) -> bool {
-        matches!(self.kind(), ErrorKind::Unavailable | ErrorKind::Unknown | ErrorKind::Timeout)
+        let is_passing = matches!(self.kind(), ErrorKind::Unavailable | ErrorKind::Timeout);
+        !self.is_login_required() && (is_passing || self.0.retry_after.is_some())
     }
 
     /// Did this caller's own waiting time run out?
@@ -119,7 +144,7 @@ impl Error {
     #[cold]
     #[inline(never)]
     pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Error(Arc::new(Inner { kind, message: message.into(), code: None, retry_after: None, cause: None }))
+        Error::refresh(kind, message.into(), None, None, None)
     }
 
     #[cold]
@@ -128,7 +153,7 @@ impl Error {
         Error::new(ErrorKind::InvalidInput, message)
     }
 
-    /// The error of a refresh that failed: everything that its source knew.
+    /// The error of a request that failed: everything that is known of it.
     #[cold]
     #[inline(never)]
     pub(crate) fn refresh(
@@ -138,7 +163,20 @@ impl Error {
         retry_after: Option<Duration>,
         cause: Option<Box<dyn StdError + Send + Sync>>,
     ) -> Self {
-        Error(Arc::new(Inner { kind, message, code, retry_after, cause }))
+        let login = match kind {
+            ErrorKind::NotLoggedIn | ErrorKind::LoggedOut | ErrorKind::Rejected => Login::Required,
+            _ => Login::No,
+        };
+        Error(Arc::new(Inner { kind, message, code, retry_after, login, cause }))
+    }
+
+    /// The same, where the kind alone does not tell whether a login would help.
+    pub(crate) fn with_login(mut self, login: Login) -> Self {
+        // Nobody else has it yet.
+        if let Some(inner) = Arc::get_mut(&mut self.0) {
+            inner.login = login;
+        }
+        self
     }
 }
 

@@ -52,6 +52,12 @@ pub enum Event<'a> {
         /// How long the flight took.
         took: Duration,
     },
+    /// The flight has failed in a way that only a new login ends: the server refused the refresh token, or it may be spent.
+    /// Told right after the failure itself. The present token may live on, so this is the time to begin the login.
+    LoginRequired {
+        /// The error that callers get once the present token is of no more use.
+        error: &'a Error,
+    },
     /// The flight's result was dropped: [`Session::set`](crate::Session::set) or [`end`](crate::Session::end) came first.
     Superseded,
     /// This thread has joined another's flight and is about to wait.
@@ -143,7 +149,7 @@ pub struct Stats {
 impl Stats {
     pub(crate) fn count(&mut self, event: &Event<'_>) {
         match event {
-            Event::RefreshStarted { .. } => {}
+            Event::RefreshStarted { .. } | Event::LoginRequired { .. } => {}
             Event::AttemptFailed { .. } => self.repeated_attempts += 1,
             Event::Refreshed { .. } => self.refreshes += 1,
             Event::RefreshFailed { error, .. } => match error.kind() {
@@ -189,6 +195,7 @@ impl fmt::Display for Event<'_> {
             Event::SaveFailed { error } => write!(f, "the token is in force, but the store is behind: {error}"),
             Event::SavedLate => f.write_str("the store has what it was behind with"),
             Event::RefreshFailed { error, took } => write!(f, "the refresh failed after {}: {error}", Seconds(*took)),
+            Event::LoginRequired { error } => write!(f, "a new login is needed: {error}"),
             Event::Superseded => f.write_str("the refreshed token is dropped: credentials were set meanwhile"),
             Event::WaitStarted => f.write_str("waiting for the refresh under way"),
             Event::WaitEnded { waited, timed_out: false } => write!(f, "waited {} for the refresh", Seconds(*waited)),
@@ -212,6 +219,7 @@ impl Event<'_> {
     pub(crate) fn level(&self) -> log::Level {
         match self {
             Event::RefreshFailed { .. }
+            | Event::LoginRequired { .. }
             | Event::SaveFailed { .. }
             | Event::RefusalIgnored { .. }
             | Event::WaitEnded { timed_out: true, .. } => log::Level::Warn,

@@ -4,8 +4,8 @@
 //!             enter                                  publish
 //!   Idle(g) ──────────► Refreshing(leader, record) ──────────► Idle(g+1)
 //!     ▲                     │            │     │
-//!     │ until is over,      │ fail       │     │ leader unwound
-//!     │ or install          ▼            │     ▼
+//!     │ the pause is over   │ fail       │     │ leader unwound
+//!     │ (or short), install ▼            │     ▼
 //!     └───────────── Failed(error, until)│   Idle(g): of those who wake, one becomes the leader
 //!                                        │
 //!                            install, end: the flight is superseded; whatever its leader brings is dropped
@@ -20,13 +20,15 @@
 //! 4. Every change out of Refreshing wakes all waiters.
 //! 5. A waiter returns only on a newer generation that nobody has refused, the verdict of the flight that it joined, or its own
 //!    deadline.
-//! 6. One failed flight is one error, shared by all who waited on it; those who come later get it until `until`.
+//! 6. One failed flight is one error, shared by all who waited on it; those who come later get it during the pause, or begin
+//!    the next flight with the rest of a pause that is short.
 //! 7. The leader entering its own flight again is told so, instead of waiting for itself.
 //! 8. Calls of one thread stay in order: whoever enters comes back with the value before it does anything else.
 //!
 //! It knows nothing of what the value means: whether one is due is for the caller's `judge` to say, a pure function.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use once_cell::sync::OnceCell;
 
@@ -41,7 +43,7 @@ pub(crate) struct Flight<T, E> {
 struct State<T, E> {
     generation: u64,
     current: Option<Arc<T>>,
-    /// The current value is known to be bad, whatever the judge says: nobody else should run into it.
+    /// The current value is not to be given out, whatever the judge says: it was refused, or never was of use.
     refused: bool,
     phase: Phase<E>,
 }
@@ -49,7 +51,39 @@ struct State<T, E> {
 enum Phase<E> {
     Idle,
     Refreshing { leader: ThreadId, record: Record<E> },
-    Failed { error: E, until: Option<Tick> },
+    Failed { error: E, pause: Pause },
+}
+
+/// How long a failure stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Pause {
+    /// `None`: until something is installed.
+    pub(crate) until: Option<Tick>,
+    /// The earliest end that somebody may ask for ([`Flight::retry`]).
+    pub(crate) at_least: Tick,
+    /// Is it worth waiting for? After it, another flight may do better.
+    pub(crate) is_sat_out: bool,
+}
+
+impl Pause {
+    pub(crate) const FOR_EVER: Pause =
+        Pause { until: None, at_least: Tick::from_zero(Duration::MAX), is_sat_out: false };
+
+    fn rest(self, now: Tick) -> Duration {
+        self.until.map_or(Duration::MAX, |until| until.since(now))
+    }
+}
+
+/// What becomes of the current value when a flight fails.
+pub(crate) enum Current<T> {
+    Stays,
+    Goes,
+    /// The same value in the eyes of those who hold it, with another way to the next one: no new generation. `usable`: it
+    /// can be given out.
+    Becomes {
+        value: T,
+        usable: bool,
+    },
 }
 
 /// One flight's verdict, kept by all who joined it: a waiter that is slow to wake still finds the verdict of *its* flight
@@ -96,9 +130,10 @@ impl<T, E: Clone> Flight<T, E> {
         Flight { state: Mutex::new(state), changed: Condvar::new() }
     }
 
-    /// Asks for a value. `judge` sees the current one and its generation; it runs under the mutex and must be pure.
+    /// Asks for a value. `judge` sees the current one and its generation; it runs under the mutex and must be pure. A pause
+    /// whose rest is not longer than `patience` is no failure: whoever finds it leads the next flight, and sits it out first.
     #[inline]
-    pub(crate) fn enter(&self, now: Tick, judge: impl FnOnce(&T, u64) -> Need) -> Entry<'_, T, E> {
+    pub(crate) fn enter(&self, now: Tick, patience: Duration, judge: impl FnOnce(&T, u64) -> Need) -> Entry<'_, T, E> {
         let mut state = self.state.lock();
         let need = match &state.current {
             Some(current) if !state.refused => judge(current, state.generation),
@@ -108,41 +143,69 @@ impl<T, E: Clone> Flight<T, E> {
         match (need, &state.phase, &state.current) {
             // The way of nearly every call: one lock, one look, one count.
             (Need::None, Phase::Idle | Phase::Failed { .. }, Some(current)) => Entry::Ready(Arc::clone(current)),
-            _ => self.enter_slowly(&mut state, need, now),
+            _ => self.enter_slowly(&mut state, need, now, patience),
         }
     }
 
     #[cold]
-    fn enter_slowly(&self, state: &mut MutexGuard<'_, State<T, E>>, need: Need, now: Tick) -> Entry<'_, T, E> {
+    fn enter_slowly(
+        &self,
+        state: &mut MutexGuard<'_, State<T, E>>,
+        need: Need,
+        now: Tick,
+        patience: Duration,
+    ) -> Entry<'_, T, E> {
         if need == Need::Refused {
             state.refused = true;
         }
         let usable = matches!(need, Need::None | Need::Advisory | Need::Mandatory { usable: true });
-        match (&state.phase, &state.current) {
+        let rest = match (&state.phase, &state.current) {
             // Rule 7, before all else: even a value that looks good may be the one that this flight replaces.
-            (Phase::Refreshing { leader, .. }, _) if *leader == sync::current_thread() => Entry::Reentrant,
+            (Phase::Refreshing { leader, .. }, _) if *leader == sync::current_thread() => return Entry::Reentrant,
             (Phase::Refreshing { .. }, Some(current)) if matches!(need, Need::None | Need::Advisory) => {
-                Entry::Ready(Arc::clone(current))
+                return Entry::Ready(Arc::clone(current));
             }
             (Phase::Refreshing { record, .. }, _) => {
-                Entry::Join(Waiter { flight: self, record: Arc::clone(record), generation: state.generation })
+                return Entry::Join(Waiter { flight: self, record: Arc::clone(record), generation: state.generation });
             }
-            (Phase::Failed { until, .. }, Some(current)) if usable && until.is_none_or(|until| now < until) => {
-                Entry::Ready(Arc::clone(current))
-            }
-            (Phase::Failed { error, until }, _) if until.is_none_or(|until| now < until) => {
-                Entry::Failed(error.clone())
-            }
-            (Phase::Idle | Phase::Failed { .. }, _) => Entry::Lead(self.begin(state)),
-        }
+            (Phase::Idle, _) => Duration::ZERO,
+            (Phase::Failed { error, pause }, current) => match (pause.rest(now), current) {
+                (Duration::ZERO, _) => Duration::ZERO,
+                (_, Some(current)) if usable => return Entry::Ready(Arc::clone(current)),
+                (rest, _) if pause.is_sat_out && rest <= patience => rest,
+                _ => return Entry::Failed(error.clone()),
+            },
+        };
+        Entry::Lead(self.begin(state, rest))
     }
 
-    fn begin(&self, state: &mut State<T, E>) -> Leader<'_, T, E> {
+    fn begin(&self, state: &mut State<T, E>, rest: Duration) -> Leader<'_, T, E> {
         let record = Record::default();
         let phase = Phase::Refreshing { leader: sync::current_thread(), record: Arc::clone(&record) };
         // Rule 1: the last flight's error goes with the leader, to be destroyed when the mutex is free.
         let former = std::mem::replace(&mut state.phase, phase);
-        Leader { flight: self, record, previous: state.current.clone(), former, gone: false }
+        Leader { flight: self, record, previous: state.current.clone(), former, rest, gone: false }
+    }
+
+    /// The failure that stands, if the last flight failed and no other has begun.
+    pub(crate) fn failure(&self) -> Option<E> {
+        match &self.state.lock().phase {
+            Phase::Failed { error, .. } => Some(error.clone()),
+            Phase::Idle | Phase::Refreshing { .. } => None,
+        }
+    }
+
+    /// Ends the pause after a failure, or makes it as short as it may be. Is it shorter now?
+    pub(crate) fn retry(&self, now: Tick) -> bool {
+        let mut state = self.state.lock();
+        let Phase::Failed { pause, .. } = &mut state.phase else { return false };
+        let Some(until) = &mut pause.until else { return false };
+        let sooner = pause.at_least.max(now);
+        let is_sooner = sooner < *until;
+        if is_sooner {
+            *until = sooner;
+        }
+        is_sooner
     }
 
     /// The current value with its generation and whether it was refused.
@@ -151,9 +214,14 @@ impl<T, E: Clone> Flight<T, E> {
         (state.current.clone(), state.generation, state.refused)
     }
 
-    /// Publishes a value that comes from outside. A flight under way is superseded: its waiters get this value.
-    pub(crate) fn install(&self, make: impl FnOnce(u64) -> T) -> Arc<T> {
-        let (value, _old) = self.change(|state| state.publish(make));
+    /// Publishes a value that comes from outside. A flight under way is superseded: its waiters get this value, unless it is
+    /// not `usable` and only shows the way to the next one.
+    pub(crate) fn install(&self, usable: bool, make: impl FnOnce(u64) -> T) -> Arc<T> {
+        let (value, _old) = self.change(|state| {
+            let published = state.publish(make);
+            state.refused = !usable;
+            published
+        });
         value
     }
 
@@ -161,7 +229,7 @@ impl<T, E: Clone> Flight<T, E> {
     /// that it is over, and enter again. Returns what was current.
     pub(crate) fn end(&self, error: E) -> Option<Arc<T>> {
         let (old, _phase) = self.change(|state| {
-            (state.current.take(), std::mem::replace(&mut state.phase, Phase::Failed { error, until: None }))
+            (state.current.take(), std::mem::replace(&mut state.phase, Phase::Failed { error, pause: Pause::FOR_EVER }))
         });
         old
     }
@@ -204,6 +272,7 @@ pub(crate) struct Leader<'a, T, E> {
     record: Record<E>,
     previous: Option<Arc<T>>,
     former: Phase<E>,
+    rest: Duration,
     gone: bool,
 }
 
@@ -231,6 +300,11 @@ impl<T, E: Clone> Leader<'_, T, E> {
         self.previous.as_ref()
     }
 
+    /// What is left of the pause before this flight: to be sat out first.
+    pub(crate) fn rest(&self) -> Duration {
+        self.rest
+    }
+
     /// The verdict of the flight before this one, if it failed and nothing was installed since.
     pub(crate) fn last_failure(&self) -> Option<&E> {
         match &self.former {
@@ -249,13 +323,22 @@ impl<T, E: Clone> Leader<'_, T, E> {
         self.leave(|state, _| state.publish(make)).map(|(value, _old)| value)
     }
 
-    /// Gives the flight's verdict to all who joined it, and to those who come before `until` (`None`: for ever).
-    /// `forget`: the current value is dead with it. False if the flight was superseded meanwhile.
-    pub(crate) fn fail(mut self, error: E, until: Option<Tick>, forget: bool) -> bool {
+    /// Gives the flight's verdict to all who joined it, and to those who come during the pause. False if the flight was
+    /// superseded meanwhile.
+    pub(crate) fn fail(mut self, error: E, pause: Pause, current: Current<T>) -> bool {
+        // Made before the mutex is taken: memory is got outside of it, as it is given back.
+        let change = match current {
+            Current::Stays => None,
+            Current::Goes => Some((None, true)),
+            Current::Becomes { value, usable } => Some((Some(Arc::new(value)), usable)),
+        };
         let left = self.leave(|state, record| {
             let unheard = record.set(error.clone());
-            let old = if forget { state.current.take() } else { None };
-            (old, unheard, std::mem::replace(&mut state.phase, Phase::Failed { error, until }))
+            let old = change.map(|(current, usable)| {
+                state.refused |= !usable;
+                std::mem::replace(&mut state.current, current)
+            });
+            (old, unheard, std::mem::replace(&mut state.phase, Phase::Failed { error, pause }))
         });
         left.is_some()
     }

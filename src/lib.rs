@@ -105,6 +105,7 @@ mod models;
 pub mod oauth2;
 #[cfg(feature = "ureq")]
 mod origin;
+mod outcome;
 mod persist;
 mod policy;
 #[cfg(feature = "ureq")]
@@ -122,6 +123,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use events::{Event, Reason, Stats};
 #[cfg(feature = "ureq")]
 pub use middleware::{MaxRedirects, NotReplayed};
+pub use outcome::Outcome;
 pub use policy::Policy;
 pub use session::{Session, SessionBuilder};
 pub use source::{Fetch, SourceError, TokenSource};

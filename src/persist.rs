@@ -11,7 +11,8 @@
 //! - A token is stored before any thread of ours uses it. If that fails it is used all the same, the store is *behind*, and
 //!   catches up at the next chance: the next call, or the drop of the session. Nothing is exchanged before that.
 //! - Tokens are compared by their text. Whoever finds another one than it knows takes it: it is the later one.
-//! - Only what was refused is removed, and only while it is there.
+//! - What was refused is marked, and only while it is there. Nothing is removed but by a logout.
+//! - What was stored for another owner is neither used nor overwritten.
 //! - [`set`](crate::Session::set) and [`end`](crate::Session::end) change the flight first, then the store follows the
 //!   flight: of several at once, the last one stands in both.
 
@@ -23,7 +24,7 @@ use std::time::Duration;
 use crate::events::Event;
 use crate::session::{Errand, Shared};
 use crate::source::SourceError;
-use crate::token::Token;
+use crate::token::{Secret, Token};
 use crate::{Error, Result};
 
 pub(crate) use self::keeper::Keeper;
@@ -32,7 +33,7 @@ pub(crate) use self::keeper::Keeper;
 /// code: only [`SessionBuilder::store`](crate::SessionBuilder::store) makes the vtable.
 pub(crate) trait Keep: Send + Sync {
     /// What is stored when the session is built.
-    fn restore(&self) -> Result<Option<Token>>;
+    fn restore(&self, shared: &Shared) -> Result<Option<Token>>;
 
     /// Does the store hold nothing but what it held at the last look? Then a session that has ended stays so: otherwise
     /// another process has logged in.
@@ -102,8 +103,18 @@ pub(crate) enum Answer {
     Fetched(Token),
     /// From the store, without a token call.
     Adopted(Token),
-    Failed(SourceError),
+    Failed {
+        error: SourceError,
+        /// A refresh token that came with a refused answer.
+        renewed: Option<Secret>,
+    },
     Superseded,
+}
+
+impl Answer {
+    fn failed(error: SourceError) -> Self {
+        Answer::Failed { error, renewed: None }
+    }
 }
 
 /// What has happened in the store on the way.

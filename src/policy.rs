@@ -1,14 +1,16 @@
 //! The pure decisions: when a token is due, how long to pause, when to stop. No thread, no lock, no clock: time comes in
 //! as an argument, a decision goes out as a value.
 
+mod history;
 mod jitter;
 
 use std::time::Duration;
 
 use crate::clock::Tick;
-use crate::source::Outcome;
+use crate::outcome::{Outcome, Retry};
 use crate::token::{Life, Token};
 use crate::{Error, Result};
+pub(crate) use history::{Failure, History};
 use jitter::Jitter;
 
 /// When to refresh, how often to try, how long to wait.
@@ -26,8 +28,9 @@ pub struct Policy {
     backoff_limit: Duration,
     pub(crate) budget: Duration,
     pub(crate) wait_timeout: Duration,
-    pub(crate) refusals: u32,
-    pub(crate) refusal_period: Duration,
+    pub(crate) patience: Duration,
+    refusals: u32,
+    refusal_period: Duration,
     pub(crate) jitter: Jitter,
 }
 
@@ -56,6 +59,7 @@ impl Default for Policy {
             backoff_limit: Duration::from_secs(300),
             budget: Duration::from_secs(30),
             wait_timeout: Duration::from_secs(40),
+            patience: Duration::from_secs(2),
             refusals: 30,
             refusal_period: Duration::from_secs(30),
             jitter: Jitter::of_this_process(),
@@ -87,6 +91,11 @@ impl Policy {
     /// The last part of a token's life in which one caller refreshes it while the others go on: `percent` of the life,
     /// at most `at_most`. 20 % and 5 minutes unless set. Each process takes up to a third less, by chance, so that a
     /// fleet does not refresh in step.
+    ///
+    /// A server may forbid early refreshes. That costs no caller an error: the old token serves, and the refresh is tried
+    /// again at the latest when the token counts as expired. To spare such a server the attempts, make the window no longer
+    /// than it allows: `with_stale_window(5, Duration::from_secs(30))` for one that refuses before the last 30 seconds of
+    /// 10 minutes.
     #[must_use]
     pub fn with_stale_window(mut self, percent: u32, at_most: Duration) -> Self {
         self.stale = Window { percent, at_most };
@@ -102,6 +111,8 @@ impl Policy {
     }
 
     /// How many times one flight asks the source when it is [unavailable](crate::SourceError::unavailable): 3 unless set.
+    /// After an [unknown](crate::SourceError::unknown) outcome it is asked once more at most. A caller that refreshes ahead of
+    /// time, with a token that lives, waits for no second attempt: that is another call's.
     #[must_use]
     pub fn with_attempts(mut self, attempts: u32) -> Self {
         self.attempts = attempts;
@@ -109,7 +120,8 @@ impl Policy {
     }
 
     /// The pause after a failed flight: `first`, doubled with each further failure up to `limit`, less up to a half by
-    /// chance, and never less than the server's `Retry-After`. 1 second and 5 minutes unless set.
+    /// chance, and never less than the server's `Retry-After`. 1 second and 5 minutes unless set. Where nobody was reached,
+    /// 30 seconds are the limit. Where the server refuses the client, the pause is the limit from the start.
     #[must_use]
     pub fn with_backoff(mut self, first: Duration, limit: Duration) -> Self {
         self.backoff_first = first;
@@ -132,9 +144,17 @@ impl Policy {
         self
     }
 
+    /// How long a caller without a usable token waits for the pause after a failed refresh to end: 2 seconds unless set,
+    /// once a call. If the pause is longer, the caller gets the error at once. Zero: always.
+    #[must_use]
+    pub fn with_patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
     /// The loop breaker: how many refused tokens are replaced per `period`, 30 per 30 seconds unless set. A token that
     /// was refused without ever having been accepted counts tenfold: then the trouble is the API's, and a new token will
-    /// not cure it.
+    /// not cure it. One that was accepted first was revoked, most likely, and counts a tenth.
     #[must_use]
     pub fn with_refusals(mut self, refusals: u32, period: Duration) -> Self {
         self.refusals = refusals;
@@ -173,8 +193,9 @@ impl Policy {
 
     /// When `token`'s windows begin, if its request was sent at `sent` and its answer came at `arrived`.
     ///
-    /// The life is counted from before the request (the server's began somewhere in between), unless it would be over
-    /// on arrival: a fresh token that looks expired is used, and a 401 decides.
+    /// The life is counted from before the request (the server's began somewhere in between), or from the server's own word
+    /// on how old the token is: what lies between its `iat` and the answer's `Date`. Unless it would be over on arrival: a
+    /// fresh token that looks expired is used, and a 401 decides.
     pub(crate) fn life(
         &self,
         token: &Token,
@@ -190,7 +211,10 @@ impl Policy {
         let Some(lifetime) = lifetime else { return Life::default() };
 
         let leeway = self.leeway.of(lifetime);
-        let begin = if sent.after(lifetime.saturating_sub(leeway)) > arrived { sent } else { arrived };
+        // Both count whole seconds, and come from one server: no clock of ours has a hand in it.
+        let age = token.server_time().zip(token.times().iat).and_then(|(date, iat)| date.checked_sub(iat));
+        let issued = age.map_or(sent, |age| arrived.before(age).max(sent));
+        let begin = if issued.after(lifetime.saturating_sub(leeway)) > arrived { issued } else { arrived };
         let ends_at = begin.after(lifetime);
         self.windows(lifetime, ends_at, ends_at.since(arrived))
     }
@@ -264,13 +288,37 @@ impl Policy {
     }
 
     /// The pause after a flight that failed, `failures` being how many have in a row, this one included.
-    pub(crate) fn backoff(&self, failures: u32, retry_after: Option<Duration>) -> Duration {
-        let doubled = self.backoff_first.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1).min(30)));
-        let pause = self.jitter.less(doubled.min(self.backoff_limit), 2, failures.into());
+    pub(crate) fn backoff(&self, failures: u32, retry: Retry, retry_after: Option<Duration>) -> Duration {
+        let limit = match retry {
+            Retry::ShortBackoff => self.backoff_limit.min(UNREACHED_LIMIT),
+            _ => self.backoff_limit,
+        };
+        let doublings = if retry == Retry::AtLimit { 30 } else { failures.saturating_sub(1).min(30) };
+        let doubled = self.backoff_first.saturating_mul(2_u32.saturating_pow(doublings));
+        let pause = self.jitter.less(doubled.min(limit), 2, failures.into());
         // A server may ask for patience, but not for ever.
         pause.max(retry_after.unwrap_or_default().min(MAX_RETRY_AFTER))
     }
+
+    /// The pause that [`Session::retry_now`](crate::Session::retry_now) leaves.
+    pub(crate) fn least_pause(&self, outcome: Outcome, retry_after: Option<Duration>, pause: Duration) -> Duration {
+        match outcome.retry() {
+            _ if outcome.is_later(retry_after) => pause,
+            // Nobody is bothered.
+            Retry::ShortBackoff => Duration::ZERO,
+            _ => pause.min(self.backoff_first),
+        }
+    }
+
+    /// When the pause after a refresh ahead of time ends: at the latest when the token expires, and others have to wait
+    /// for the next one. A server that forbids early refreshes allows one then.
+    pub(crate) fn pause_ahead(&self, pause: Duration, life: &Life, now: Tick) -> Duration {
+        life.expired_at.map_or(pause, |at| pause.min(at.since(now).max(self.backoff_first)))
+    }
 }
+
+/// The longest pause of our own where nobody was reached: after a night without a network, a device is back soon.
+const UNREACHED_LIMIT: Duration = Duration::from_secs(30);
 
 /// The longest `Retry-After` that is obeyed to the letter.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
@@ -284,116 +332,4 @@ pub(crate) enum Freshness {
     Stale,
     /// Wait for the next. `usable`: its real end has not come, so that it serves as long as no other can be had.
     Expired { usable: bool },
-}
-
-/// What a session remembers between refreshes.
-#[derive(Debug, Default)]
-pub(crate) struct History {
-    /// Flights that failed in a row.
-    failures: u32,
-    /// How many flights ended in the unknown since the server last gave a clear answer.
-    unknowns: u32,
-    /// How many times credentials came from outside: what a flight for earlier ones met is not held against the later.
-    login: u64,
-    /// The life of the last token whose life was told.
-    pub(crate) previous_lifetime: Option<Duration>,
-    server: Option<(Tick, Duration)>,
-    refusals: Refusals,
-}
-
-impl History {
-    pub(crate) fn login(&self) -> u64 {
-        self.login
-    }
-
-    /// New credentials have a clean record.
-    pub(crate) fn begin_login(&mut self) {
-        self.login += 1;
-        (self.failures, self.unknowns) = (0, 0);
-    }
-
-    pub(crate) fn count_success(&mut self, login: u64) {
-        if login == self.login {
-            (self.failures, self.unknowns) = (0, 0);
-        }
-    }
-
-    /// Notes a failed flight and says how long the session pauses; `None` if there is to be no other until new credentials.
-    pub(crate) fn count_failure(
-        &mut self,
-        policy: &Policy,
-        outcome: Outcome,
-        retry_after: Option<Duration>,
-        login: u64,
-    ) -> Option<Duration> {
-        if login == self.login {
-            self.failures = self.failures.saturating_add(1);
-            // One that was not sent tells nothing of one that was: only a clear answer does.
-            self.unknowns = self.unknowns.saturating_add(u32::from(outcome == Outcome::Unknown));
-        }
-        match outcome {
-            Outcome::NotLoggedIn | Outcome::Rejected | Outcome::LoggedOut | Outcome::Misconfigured => None,
-            // The second: a third use of what may be a spent refresh token would be blind.
-            Outcome::Unknown if self.unknowns > 1 => None,
-            _ => Some(policy.backoff(self.failures, retry_after)),
-        }
-    }
-
-    /// How long a session that has ended does not look into its store.
-    pub(crate) fn pause_to_look_again(&mut self, policy: &Policy) -> Duration {
-        self.failures = self.failures.saturating_add(1);
-        policy.backoff(self.failures, None)
-    }
-
-    /// Learns the server's clock from the time in an answer.
-    pub(crate) fn learn_server_time(&mut self, at: Tick, time: Duration) {
-        self.server = Some((at, time));
-    }
-
-    /// The server's clock now, reckoned from its last answer: right on a device whose own clock is not.
-    pub(crate) fn server_time(&self, now: Tick) -> Option<Duration> {
-        self.server.map(|(at, time)| time.saturating_add(now.since(at)))
-    }
-
-    /// The best guess at the time of day, since 1970: the server's clock, else this machine's.
-    pub(crate) fn time_of_day(&self, now: Tick, wall: Option<Duration>) -> Option<Duration> {
-        match (self.server_time(now), wall) {
-            // `Date` counts whole seconds and has travelled. A clock that agrees with it is finer, and the same one in all
-            // processes that share a store.
-            (Some(server), Some(wall)) if server.abs_diff(wall) < Duration::from_secs(2) => Some(wall),
-            (server, wall) => server.or(wall),
-        }
-    }
-
-    /// Asks the loop breaker whether a refusal of `generation` may lead to a refresh. The same refusal, reported by
-    /// many threads, counts once.
-    pub(crate) fn may_replace(&mut self, policy: &Policy, generation: u64, accepted: bool, now: Tick) -> bool {
-        self.refusals.admit(policy, generation, accepted, now)
-    }
-}
-
-/// A bucket that leaks `refusals` per `refusal_period`.
-#[derive(Debug, Default)]
-struct Refusals {
-    admitted: Option<u64>,
-    level: Duration,
-    at: Tick,
-}
-
-impl Refusals {
-    /// The level is kept as time, so that it leaks without rounding: one refusal is worth `period / refusals`.
-    fn admit(&mut self, policy: &Policy, generation: u64, accepted: bool, now: Tick) -> bool {
-        // Or an earlier one: then a newer token is out, and the report has been overtaken by one of that.
-        if self.admitted >= Some(generation) {
-            return true;
-        }
-        let worth = policy.refusal_period / policy.refusals.max(1);
-        let weight = if accepted { 1 } else { 10.min(policy.refusals) };
-        let level = self.level.saturating_sub(now.since(self.at)).saturating_add(worth.saturating_mul(weight));
-        if level > policy.refusal_period {
-            return false;
-        }
-        *self = Refusals { admitted: Some(generation), level, at: now };
-        true
-    }
 }

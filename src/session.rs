@@ -20,6 +20,7 @@ use crate::{Error, ErrorKind, Result};
 
 pub use builder::SessionBuilder;
 use observer::Observer;
+pub(crate) use refresh::{Between, Look};
 
 /// One token and where the next one comes from. Clones are the same session.
 ///
@@ -46,6 +47,8 @@ pub(crate) struct Shared {
     observer: Option<Observer>,
     history: Leaf<History>,
     stats: Leaf<Stats>,
+    /// Whose tokens these are.
+    pub(crate) owner: Option<String>,
     /// Tells this session's tokens from another's, whose generations mean nothing here.
     id: usize,
 }
@@ -76,6 +79,8 @@ pub(crate) struct Errand {
     pub(crate) begin: Tick,
     /// Which login it was begun with: what comes of it says nothing of a later one.
     login: u64,
+    /// The token that is to be replaced lives: nobody has to wait.
+    ahead: bool,
 }
 
 impl Session {
@@ -197,7 +202,7 @@ impl Session {
     fn put(&self, token: Token, behind: Option<Behind>) {
         let shared = &*self.0;
         let life = shared.restored_life(&token);
-        shared.flight.install(|generation| {
+        shared.flight.install(token.has_access(), |generation| {
             shared.history.lock().begin_login();
             if let (Some(keeper), Some(behind)) = (&shared.keeper, behind) {
                 keeper.fall_behind(behind);
@@ -239,7 +244,38 @@ impl Session {
 
     /// The token as it is, whatever its state, without refreshing it.
     pub fn current(&self) -> Option<Arc<Token>> {
-        self.0.flight.current().0
+        self.0.flight.current().0.filter(|token| token.has_access())
+    }
+
+    /// Why the token cannot be renewed for now, if the last refresh failed. While the token lives,
+    /// [`token`](Session::token) hides that: a program can ask here whether a new login will be needed
+    /// ([`Error::is_login_required`]), and begin it in time. [`Event::LoginRequired`] tells it at once.
+    pub fn failure(&self) -> Option<Error> {
+        self.0.flight.failure()
+    }
+
+    /// Ends the pause after a failed refresh, so that the next call tries again: for a device that is told that its network
+    /// is back. Returns whether there was a pause that is shorter now.
+    ///
+    /// Where a server was reached, a pause stays as long as the first one of [`Policy::with_backoff`]; where it said
+    /// "later" (429, 5xx, `Retry-After`), as long as it is. A session that has ended is not brought back.
+    pub fn retry_now(&self) -> bool {
+        self.0.flight.retry(self.0.clock.now())
+    }
+
+    /// Stores a token that could not be stored when it came. Calls do the same by themselves, and so does the drop of a
+    /// session; a session in a static is never dropped, so its program does this before it ends.
+    ///
+    /// # Errors
+    ///
+    /// Of the store, [`Store`](ErrorKind::Store) or [`Timeout`](ErrorKind::Timeout): what is in force is not what is stored.
+    pub fn flush(&self) -> Result<()> {
+        let shared = &*self.0;
+        let Some(keeper) = shared.keeper.as_ref().filter(|keeper| keeper.is_behind()) else { return Ok(()) };
+        if shared.report(keeper.catch_up(shared, shared.policy.budget))? {
+            shared.emit(Event::SavedLate);
+        }
+        Ok(())
     }
 
     /// The counters.
@@ -256,7 +292,8 @@ impl Session {
     fn obtain(&self, wish: Wish) -> Result<Arc<Token>> {
         // Read before the lock is taken: the lock is held as shortly as can be.
         let now = self.0.clock.now();
-        match self.0.flight.enter(now, |token, generation| self.0.need(wish, token, generation, now)) {
+        let patience = self.0.policy.patience;
+        match self.0.flight.enter(now, patience, |token, generation| self.0.need(wish, token, generation, now)) {
             Entry::Ready(token) => Ok(token),
             entry => self.obtain_slowly(wish, entry, now.after(self.0.policy.wait_timeout)),
         }
@@ -315,7 +352,9 @@ impl Session {
             if let Some(error) = error {
                 return shared.fall_back(wish, now).ok_or(error);
             }
-            entry = shared.flight.enter(now, |token, generation| shared.need(wish, token, generation, now));
+            // One pause a call is sat out, or one flight waited for.
+            let judge = |token: &Token, generation| shared.need(wish, token, generation, now);
+            entry = shared.flight.enter(now, Duration::ZERO, judge);
             // Only now: a token that is there is worth having at any time.
             if now >= deadline && matches!(entry, Entry::Lead(_) | Entry::Join(_)) {
                 let error = Error::new(

@@ -1,11 +1,16 @@
-//! Where a new token comes from, and the three ways in which that can end.
+//! Where a new token comes from, and what a source says when it has none.
 
 use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
 
 use crate::clock::Seconds;
-use crate::{Error, ErrorKind, Result, Token};
+use crate::error::Login;
+#[cfg(feature = "ureq")]
+use crate::outcome;
+use crate::store::Refusal;
+use crate::token::Secret;
+use crate::{Error, ErrorKind, Outcome, Result, Token};
 
 /// Where a new token comes from.
 ///
@@ -21,7 +26,7 @@ pub trait TokenSource: Send + Sync {
     ///
     /// # Errors
     ///
-    /// The three outcomes are told apart by [`SourceError`]'s constructors, and what the session does next depends on it.
+    /// The outcomes are told apart by [`SourceError`]'s constructors, and what the session does next depends on it.
     fn fetch(&self, request: Fetch<'_>) -> Result<Token, SourceError>;
 
     /// Is the source fit for use? Asked once, when a session is built on it, so that a bad address is an error there
@@ -32,6 +37,12 @@ pub trait TokenSource: Send + Sync {
     /// [`ErrorKind::InvalidInput`], with what to change.
     fn check(&self) -> Result<()> {
         Ok(())
+    }
+
+    /// Whose tokens these are: the client's name and the token endpoint, as a text without a secret. A token that was stored
+    /// for another owner is not used, and not overwritten. `None`: this source does not tell, and any token will do.
+    fn owner(&self) -> Option<String> {
+        None
     }
 }
 
@@ -57,7 +68,10 @@ where
 /// How an attempt to get a token failed, said in the way that decides what may be done next.
 ///
 /// `?` on a `ureq::Error` inside a source does the right thing: a refused connection is
-/// [`unavailable`](SourceError::unavailable), a lost answer [`unknown`](SourceError::unknown).
+/// [`unreachable`](SourceError::unreachable), a lost answer [`unknown`](SourceError::unknown), a status 408, 425, 429 or 5xx
+/// [`unavailable`](SourceError::unavailable), 400 and 403 [`refused`](SourceError::refused), any other error status
+/// [`misconfigured`](SourceError::misconfigured). ureq's status error has no headers and no body: a source that knows its
+/// server's codes, or wants its `Retry-After`, reads the answer (`http_status_as_error(false)`).
 pub struct SourceError(Box<Inner>);
 
 struct Inner {
@@ -65,27 +79,18 @@ struct Inner {
     message: String,
     code: Option<String>,
     retry_after: Option<Duration>,
+    /// A refresh token that came with an answer which is refused all the same.
+    renewed: Option<Secret>,
+    login: Login,
+    /// Refused by somebody who may well be the authorization server, and named no reason.
+    #[cfg(feature = "ureq")]
+    has_no_reason: bool,
     cause: Option<Box<dyn StdError + Send + Sync>>,
 }
 
-/// The ways in which an attempt can fail.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Outcome {
-    NotLoggedIn,
-    Rejected,
-    Misconfigured,
-    Unavailable,
-    Unknown,
-    Reentrant,
-    /// The store is in the way; the source was not asked.
-    Store,
-    /// The store was emptied by another process.
-    LoggedOut,
-}
-
 impl SourceError {
-    /// The server answered *no, for good*: the refresh token is dead, the user is unknown. The session ends; every
-    /// caller gets this at once, without further traffic, until new credentials come.
+    /// The server answered *no, for good*: the refresh token is dead, the user is unknown. Nothing more is sent until new
+    /// credentials come. The access token serves while it lives; after that every caller gets this at once.
     #[must_use]
     pub fn rejected(message: impl Into<String>) -> Self {
         Self::new(Outcome::Rejected, message)
@@ -98,14 +103,27 @@ impl SourceError {
         Self::new(Outcome::NotLoggedIn, message)
     }
 
-    /// The server refuses the *client* (wrong secret, grant not allowed). As final as [`rejected`](Self::rejected), but
-    /// a new login would not help, and a token that still lives stays in use.
+    /// Somebody refused, and it is not known why, or whether it was the authorization server at all. Tried again with
+    /// backoff.
+    #[must_use]
+    pub fn refused(message: impl Into<String>) -> Self {
+        Self::new(Outcome::Refused, message)
+    }
+
+    /// The server refuses the *client* (wrong secret, grant not allowed). A new login would not help; the session tries
+    /// again at the backoff's limit.
     #[must_use]
     pub fn misconfigured(message: impl Into<String>) -> Self {
         Self::new(Outcome::Misconfigured, message)
     }
 
-    /// Nothing was sent, or the server said *later*. May be repeated, with pauses.
+    /// Nothing was sent: no server was reached. As [`unavailable`](Self::unavailable), with shorter pauses.
+    #[must_use]
+    pub fn unreachable(message: impl Into<String>) -> Self {
+        Self::new(Outcome::Unreachable, message)
+    }
+
+    /// The server said *later*. May be repeated, with pauses.
     #[must_use]
     pub fn unavailable(message: impl Into<String>) -> Self {
         Self::new(Outcome::Unavailable, message)
@@ -141,8 +159,38 @@ impl SourceError {
         self
     }
 
+    /// Adds the new refresh token that came with an answer which is of no use otherwise: the server has spent the old one.
+    /// The session keeps it, stores it, and uses it next.
+    #[must_use]
+    pub fn with_new_refresh_token(mut self, refresh_token: impl Into<String>) -> Self {
+        let refresh_token = refresh_token.into();
+        if refresh_token.is_empty() {
+            return self;
+        }
+        if matches!(self.0.outcome, Outcome::Rejected | Outcome::Unknown) {
+            // What was refused, or may be spent, is the old one.
+            self.0.outcome = Outcome::Refused;
+        }
+        self.0.renewed = Some(Secret::new(refresh_token));
+        self
+    }
+
+    /// How the attempt failed: what decides what the session does next.
+    pub fn outcome(&self) -> Outcome {
+        self.0.outcome
+    }
+
+    /// The server's `error` code (RFC 6749 §5.2), such as `invalid_grant`.
+    pub fn code(&self) -> Option<&str> {
+        self.0.code.as_deref()
+    }
+
+    /// The pause that the server asked for (`Retry-After`, RFC 9110 §10.2.3).
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.0.retry_after
+    }
+
     /// Where a repeat can do no harm, what is not known is merely not there yet.
-    #[cfg(feature = "ureq")]
     pub(crate) fn repeatable(mut self) -> Self {
         if self.0.outcome == Outcome::Unknown {
             self.0.outcome = Outcome::Unavailable;
@@ -159,9 +207,48 @@ impl SourceError {
         self
     }
 
+    /// Where not even the request's first byte has left, nobody was reached.
+    #[cfg(feature = "ureq")]
+    pub(crate) fn not_sent(mut self) -> Self {
+        if self.0.outcome == Outcome::Unknown {
+            self.0.outcome = Outcome::Unreachable;
+        }
+        self
+    }
+
+    /// The grant has worked before: then a refusal that names no reason of the client's may mean the login.
+    #[cfg(feature = "ureq")]
+    pub(crate) fn of_a_grant_that_worked(mut self) -> Self {
+        let is_vague = match self.0.code.as_deref() {
+            Some(code) => matches!(code, "unauthorized_client" | "invalid_request"),
+            None => self.0.has_no_reason,
+        };
+        if is_vague && matches!(self.0.outcome, Outcome::Refused | Outcome::Misconfigured) {
+            self.0.login = Login::MayHelp;
+        }
+        self
+    }
+
+    /// A refusal that names no reason, by somebody who may well be the authorization server.
+    #[cfg(feature = "ureq")]
+    pub(crate) fn without_reason(mut self) -> Self {
+        self.0.has_no_reason = true;
+        self
+    }
+
     pub(crate) fn new(outcome: Outcome, message: impl Into<String>) -> Self {
-        let message = message.into();
-        SourceError(Box::new(Inner { outcome, message, code: None, retry_after: None, cause: None }))
+        let (message, login) = (message.into(), Login::No);
+        SourceError(Box::new(Inner {
+            outcome,
+            message,
+            code: None,
+            retry_after: None,
+            renewed: None,
+            login,
+            #[cfg(feature = "ureq")]
+            has_no_reason: false,
+            cause: None,
+        }))
     }
 
     pub(crate) fn reentrant() -> Self {
@@ -177,49 +264,64 @@ impl SourceError {
         Self::new(outcome, error.to_string()).with_cause(error)
     }
 
+    /// What another process was told, and wrote beside the token.
+    pub(crate) fn refused_before(refusal: &Refusal) -> Self {
+        let mut error = Self::new(Outcome::Rejected, &*refusal.message);
+        error.0.code.clone_from(&refusal.code);
+        error
+    }
+
     pub(crate) fn logged_out() -> Self {
         Self::new(Outcome::LoggedOut, "the token store is empty: another process has logged out, or removed the token")
     }
 
-    pub(crate) fn outcome(&self) -> Outcome {
-        self.0.outcome
+    /// The new refresh token that came with it, once.
+    pub(crate) fn take_renewed(&mut self) -> Option<Secret> {
+        self.0.renewed.take()
     }
 
-    pub(crate) fn retry_after(&self) -> Option<Duration> {
-        self.0.retry_after
+    /// What of it another process is to hear as well.
+    pub(crate) fn refusal(&self) -> Refusal {
+        Refusal { message: self.0.message.clone(), code: self.0.code.clone() }
     }
 
-    #[cfg(feature = "ureq")]
-    pub(crate) fn code(&self) -> Option<&str> {
-        self.0.code.as_deref()
+    /// Says where the refused token is.
+    pub(crate) fn kept_in(mut self, place: &str) -> Self {
+        self.0.message.push_str("; the refused token is kept in ");
+        self.0.message.push_str(place);
+        self
     }
 
-    /// The error that callers see. `next_attempt` is how long the session will not try again.
+    /// The error that callers see. `next_attempt` is how long the session will not try again; `None` if it will not at all.
     pub(crate) fn into_error(self, next_attempt: Option<Duration>) -> Error {
-        let Inner { outcome, message, code, cause, .. } = *self.0;
-        let (kind, advice) = match outcome {
-            Outcome::NotLoggedIn => (ErrorKind::NotLoggedIn, "log in, then set the session's token"),
-            Outcome::Rejected => (ErrorKind::Rejected, "the session has ended: log in again"),
-            Outcome::Misconfigured => {
-                (ErrorKind::Misconfigured, "check the client's settings and its registration with the server")
+        let Inner { outcome, message, code, cause, login, .. } = *self.0;
+        let login = match (outcome, next_attempt) {
+            (Outcome::Rejected | Outcome::LoggedOut | Outcome::NotLoggedIn, _) | (Outcome::Unknown, None) => {
+                Login::Required
             }
-            Outcome::Unavailable => (ErrorKind::Unavailable, "no token for now: try again later"),
-            Outcome::Unknown => (
-                ErrorKind::Unknown,
-                match next_attempt {
-                    Some(_) => "the refresh token may be spent: it is tried once more after a pause",
-                    None => "the refresh token may be spent, and a second attempt ended alike: log in again",
-                },
-            ),
-            Outcome::Reentrant => (
-                ErrorKind::Reentrant,
-                "a token source must not use the session that waits for it: give it its own agent",
-            ),
-            Outcome::Store => (ErrorKind::Store, "the refresh token was not sent and is not, before that is cured"),
-            Outcome::LoggedOut => (ErrorKind::LoggedOut, "log in again"),
+            _ => login,
+        };
+        let advice = match outcome {
+            Outcome::NotLoggedIn => "log in, then set the session's token",
+            Outcome::Rejected | Outcome::LoggedOut => "log in again",
+            Outcome::Refused if login == Login::MayHelp => {
+                "no reason was given: it is tried again after a pause; if this stays so, log in again"
+            }
+            Outcome::Refused => "this is no verdict of the authorization server on the login: try again later",
+            Outcome::Misconfigured if login == Login::MayHelp => {
+                "it worked before: check the client's registration with the server, or log in again"
+            }
+            Outcome::Misconfigured => "check the client's settings and its registration with the server",
+            Outcome::Unreachable | Outcome::Unavailable => "no token for now: try again later",
+            Outcome::Unknown if login == Login::Required => {
+                "the refresh token may be spent, and a second attempt failed the same way: log in again"
+            }
+            Outcome::Unknown => "the refresh token may be spent: it is tried once more after a pause",
+            Outcome::Reentrant => "a token source must not use the session that waits for it: give it its own agent",
+            Outcome::Store => "no token request is made until this is fixed",
         };
         let message = format!("{message} ({advice})");
-        Error::refresh(kind, message, code, next_attempt, cause)
+        Error::refresh(outcome.kind(), message, code, next_attempt, cause).with_login(login)
     }
 }
 
@@ -236,6 +338,7 @@ impl fmt::Debug for SourceError {
             .field("message", &self.0.message)
             .field("code", &self.0.code)
             .field("retry_after", &self.0.retry_after.map(Seconds))
+            .field("renewed", &self.0.renewed)
             .field("cause", &self.0.cause)
             .finish()
     }
@@ -260,7 +363,9 @@ impl From<Error> for SourceError {
             ErrorKind::Store => Outcome::Store,
             _ => Outcome::Unknown,
         };
-        Self::new(outcome, error.to_string()).with_cause(error)
+        let mut own = Self::new(outcome, error.to_string());
+        (own.0.code, own.0.retry_after) = (error.code().map(str::to_owned), error.retry_after());
+        own.with_cause(error)
     }
 }
 
@@ -279,10 +384,8 @@ impl From<ureq::Error> for SourceError {
             return own.clone().into();
         }
         let outcome = match &error {
-            ureq::Error::StatusCode(408 | 425 | 429 | 500..) => Outcome::Unavailable,
-            ureq::Error::StatusCode(400 | 401 | 403) => Outcome::Rejected,
-            ureq::Error::StatusCode(_) => Outcome::Misconfigured,
-            error if never_sent(error) => Outcome::Unavailable,
+            ureq::Error::StatusCode(status) => outcome::of_status(*status),
+            error if never_sent(error) => Outcome::Unreachable,
             error if never_sendable(error) => Outcome::Misconfigured,
             _ => Outcome::Unknown,
         };

@@ -46,6 +46,11 @@ pub trait TokenStore: Send + Sync {
     /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) ([`Error::store_busy`]) if somebody else stays in it for longer
     /// than `timeout`; [`ErrorKind::Store`](crate::ErrorKind::Store) for the rest.
     fn exclusive(&self, timeout: Duration) -> Result<Box<dyn Exclusive + '_>>;
+
+    /// What to call it in an error: "the token file /var/lib/my-program/token". No secret.
+    fn place(&self) -> String {
+        "the token store".to_owned()
+    }
 }
 
 /// A store's exclusive section. Dropping it ends it.
@@ -73,7 +78,13 @@ pub trait Exclusive {
     /// not outlast a power cut. The session saves it again.
     fn save(&mut self, stored: &Stored) -> Result<()>;
 
-    /// Empties the store. An empty store stays empty, and that is no error.
+    /// Is the store empty because something unreadable was set aside, and not because somebody has logged out? Then other
+    /// sessions go on with what they hold. Asked when an empty store is found; an ordinary store has nothing to say.
+    fn was_set_aside(&mut self) -> bool {
+        false
+    }
+
+    /// Empties the store, for a logout. An empty store stays empty, and that is no error. What was set aside goes too.
     ///
     /// # Errors
     ///
@@ -86,12 +97,24 @@ pub trait Exclusive {
 /// To a store it is a text that it need not understand. Its `Debug` shows no secret, its memory is wiped on drop.
 #[derive(Clone)]
 pub struct Stored {
-    access: Secret,
+    /// None where an answer brought a new refresh token and no access token that can be used.
+    access: Option<Secret>,
     refresh: Option<Secret>,
     scope: Option<String>,
     lifetime: Option<Duration>,
     /// Since 1970, by the wall clock corrected by the server's. None if no clock told the time.
     received: Option<Duration>,
+    /// Whose it is: see [`TokenSource::owner`](crate::TokenSource::owner).
+    owner: Option<String>,
+    /// The authorization server will not renew it. It stays: the access token may live, and a server may have been wrong.
+    refused: Option<Refusal>,
+}
+
+/// What an authorization server said when it refused to renew a token: for all who come upon that token.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Refusal {
+    pub(crate) message: String,
+    pub(crate) code: Option<String>,
 }
 
 impl Stored {
@@ -101,8 +124,10 @@ impl Stored {
     /// {"version":1,"access_token":"…","refresh_token":"…","scope":"…","lifetime_ms":3600000,"received_at_ms":1767225600000}
     /// ```
     ///
-    /// `version` and `access_token` are always there. `received_at_ms` is the time since 1970-01-01 00:00 UTC at which the
-    /// token was asked for, corrected by the server's clock where that is known.
+    /// `version` is always there, and `access_token` or `refresh_token`. `received_at_ms` is the time since 1970-01-01 00:00
+    /// UTC at which the token was asked for, corrected by the server's clock where that is known. `owner` says whose token it
+    /// is ([`TokenSource::owner`](crate::TokenSource::owner)). `refused` and `refused_code` are there once the authorization
+    /// server has refused to renew it, with what it said: without them, the refresh token is tried again.
     pub fn to_text(&self) -> Zeroizing<String> {
         text::write(self)
     }
@@ -126,16 +151,41 @@ impl Stored {
             lifetime.saturating_add(now.since(end)).saturating_sub(end.since(now))
         });
         Stored {
-            access: Secret::new(token.secret().to_owned()),
+            access: token.has_access().then(|| Secret::new(token.secret().to_owned())),
             refresh: token.refresh_secret().map(|refresh| Secret::new(refresh.to_owned())),
             scope: token.scope().map(str::to_owned),
             lifetime: life.lifetime,
             received: history.time_of_day(now, wall).map(|time| time.saturating_sub(age)),
+            owner: None,
+            refused: None,
         }
     }
 
+    pub(crate) fn owned_by(mut self, owner: Option<&str>) -> Self {
+        self.owner = owner.map(str::to_owned);
+        self
+    }
+
+    /// The same token, refused.
+    pub(crate) fn refused_with(mut self, refusal: Refusal) -> Self {
+        self.refused = Some(refusal);
+        self
+    }
+
+    pub(crate) fn owner(&self) -> Option<&str> {
+        self.owner.as_deref()
+    }
+
+    pub(crate) fn refusal(&self) -> Option<&Refusal> {
+        self.refused.as_ref()
+    }
+
     pub(crate) fn to_token(&self) -> Result<Token> {
-        let mut token = Token::new(self.access.secret())?.with_received_at(self.received);
+        let mut token = match (&self.access, &self.refresh) {
+            (Some(access), _) => Token::new(access.secret())?.with_received_at(self.received),
+            (None, Some(refresh)) => Token::of_refresh(refresh.clone())?,
+            (None, None) => return Err(Error::store("the stored token has neither an access nor a refresh token")),
+        };
         if let Some(refresh) = &self.refresh {
             token = token.with_refresh_token(refresh.secret());
         }
@@ -149,12 +199,12 @@ impl Stored {
     }
 
     pub(crate) fn has_access_of(&self, token: &Token) -> bool {
-        self.access.secret() == token.secret()
+        self.access() == token.secret()
     }
 
-    /// Is it what `token` would be stored as? Texts are compared, never times: clocks differ, texts do not.
+    /// Is it the same token? Texts are compared, never times: clocks differ, texts do not.
     pub(crate) fn is_same_as(&self, other: &Stored) -> bool {
-        self.access.secret() == other.access.secret() && self.key() == other.key()
+        self.access() == other.access() && self.key() == other.key()
     }
 
     /// Is it renewed with the same credential? Then what the server says of one it says of the other.
@@ -162,19 +212,25 @@ impl Stored {
         self.key() == token.refresh_secret().unwrap_or(token.secret())
     }
 
+    fn access(&self) -> &str {
+        self.access.as_ref().map_or("", Secret::secret)
+    }
+
     fn key(&self) -> &str {
-        self.refresh.as_ref().unwrap_or(&self.access).secret()
+        self.refresh.as_ref().map_or(self.access(), Secret::secret)
     }
 }
 
 impl fmt::Debug for Stored {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Stored { refresh, scope, lifetime, received, .. } = self;
+        let Stored { refresh, scope, lifetime, received, owner, refused, .. } = self;
         f.debug_struct("Stored")
             .field("refresh", refresh)
             .field("scope", scope)
             .field("lifetime", lifetime)
             .field("received", received)
+            .field("owner", owner)
+            .field("refused", refused)
             .finish_non_exhaustive()
     }
 }

@@ -65,11 +65,24 @@ impl Token {
     ///
     /// # Errors
     ///
-    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) if it is empty, longer than 64 KiB, or holds anything but what a
-    /// bearer token may hold (RFC 6750 §2.1): so no line break, and no header, can be smuggled in.
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) if it is empty, longer than 64 KiB, or holds anything but visible
+    /// ASCII characters: so no line break, and no header, can be smuggled in. That is all that servers issue (RFC 6749
+    /// appendix A.12, without the blank), and more than RFC 6750 §2.1 would have them issue.
     pub fn new(access_token: impl Into<String>) -> Result<Self> {
         let access_token = Zeroizing::new(access_token.into());
-        check_bearer(&access_token)?;
+        check_access(&access_token)?;
+        Self::of(access_token)
+    }
+
+    /// A refresh token whose access token is not known: what is kept of an answer that was of no use otherwise. It is never
+    /// given out and never fresh.
+    pub(crate) fn of_refresh(refresh_token: Secret) -> Result<Self> {
+        let mut token = Self::of(Zeroizing::default())?;
+        token.refresh = Some(refresh_token);
+        Ok(token)
+    }
+
+    fn of(access_token: Zeroizing<String>) -> Result<Self> {
         // A hint about time, nothing more; a token that is no JWT simply gives none.
         let times = Times::read(&access_token).unwrap_or_default();
         // Enough from the start: a text that grows leaves a copy of itself behind.
@@ -193,6 +206,29 @@ impl Token {
         self.received_at
     }
 
+    /// Is there an access token? Otherwise it only says how to get one.
+    pub(crate) fn has_access(&self) -> bool {
+        self.authorization.secret().len() > SCHEME.len()
+    }
+
+    /// The same token, to be renewed with another refresh token from now on.
+    pub(crate) fn renewed_with(&self, refresh_token: Secret) -> Self {
+        Token {
+            authorization: self.authorization.clone(),
+            #[cfg(feature = "ureq")]
+            header: self.header.clone(),
+            refresh: Some(refresh_token),
+            scope: self.scope.clone(),
+            accepted: AtomicBool::new(self.was_accepted()),
+            ..*self
+        }
+    }
+
+    /// Is it renewed with the same refresh token as `other`?
+    pub(crate) fn has_refresh_of(&self, other: &Token) -> bool {
+        self.refresh.is_some() && self.refresh_secret() == other.refresh_secret()
+    }
+
     /// An answer without a refresh token leaves the old one in force (RFC 6749 §6).
     pub(crate) fn keep_refresh_of(&mut self, previous: &Token) {
         if self.refresh.is_none() {
@@ -223,8 +259,9 @@ impl fmt::Debug for Token {
     }
 }
 
-/// `b64token` of RFC 6750 §2.1: `1*(ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/") *"="`.
-fn check_bearer(token: &str) -> Result<()> {
+/// What a header can carry in one piece: `VSCHAR` of RFC 6749 appendix A without the blank. Servers issue more than the
+/// `b64token` of RFC 6750 §2.1, which is what they should issue.
+fn check_access(token: &str) -> Result<()> {
     if token.is_empty() {
         return Err(Error::invalid("the access token is empty"));
     }
@@ -232,15 +269,12 @@ fn check_bearer(token: &str) -> Result<()> {
         let (length, limit) = (token.len(), jwt::MAX_LENGTH);
         return Err(Error::invalid(format!("the access token is {length} bytes long; a header takes {limit} at most")));
     }
-    let body = token.trim_end_matches('=');
-    let stray = body.bytes().position(|byte| !(byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte)));
-    match stray {
-        None if !body.is_empty() => Ok(()),
+    match token.bytes().position(|byte| !byte.is_ascii_graphic()) {
+        None => Ok(()),
         // The place, never the text.
-        _ => Err(Error::invalid(format!(
-            "the access token holds something at byte {} that no bearer token may hold (RFC 6750 section 2.1): \
-             pass the bare token, without scheme, blanks or line breaks",
-            stray.unwrap_or(0)
+        Some(stray) => Err(Error::invalid(format!(
+            "the access token holds something at byte {stray} that no header can carry in one piece (RFC 6749 appendix \
+             A.12): pass the bare token, without scheme, blanks or line breaks",
         ))),
     }
 }
@@ -296,11 +330,13 @@ mod tests {
     use crate::ErrorKind;
 
     #[test]
-    fn what_a_bearer_token_may_hold() {
-        for good in ["a", "AZaz09-._~+/", "abc==", "e30.e30.c2ln"] {
+    fn what_an_access_token_may_hold() {
+        // What RFC 6750 names, and what is issued: by Salesforce, Amazon, Netatmo, eBay, X, JetBrains.
+        let issued = ["00D!AQ", "Atza|Iw", "5f|11", "v^1.1#i^1#p^3", "a:b", "a%3D", "a=b", "\"a\"", "a\\b", "{a}", "="];
+        for good in ["a", "AZaz09-._~+/", "abc==", "e30.e30.c2ln"].into_iter().chain(issued) {
             assert_eq!(Token::new(good).unwrap().secret(), good);
         }
-        for bad in ["", "=", "==", "a b", "a\r\nX-Evil: 1", "a\n", "Bearer a", "ä", "a=b", "\"a\"", "a\0"] {
+        for bad in ["", " ", "a b", "a\r\nX-Evil: 1", "a\n", "Bearer a", "ä", "a\t", "a\u{7f}", "a\0"] {
             let error = Token::new(bad).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidInput, "{bad:?}");
             assert!(bad.len() < 3 || !error.to_string().contains(bad), "{error}");

@@ -10,8 +10,8 @@ use crate::clock::{Clock as _, ManualClock};
 use crate::oauth2::answer::{Answer, MAX_BODY};
 use crate::oauth2::date;
 use crate::oauth2::device_code::Authorization;
+use crate::outcome::{Outcome, Retry};
 use crate::policy::{History, Policy};
-use crate::source::Outcome;
 use crate::token::MAX_LIFETIME;
 use crate::{ErrorKind, SourceError, Stored, Token};
 
@@ -102,11 +102,14 @@ pub fn retry_after(input: &[u8], yardstick: &Yardstick) -> bool {
     for failures in [1, 5, u32::MAX] {
         let hour = Duration::from_secs(3600);
         let asked = pause.unwrap_or_default().min(hour);
-        assert!((asked..=hour).contains(&policy.backoff(failures, pause)), "{pause:?} after {failures}");
+        assert!(
+            (asked..=hour).contains(&policy.backoff(failures, Retry::Backoff, pause)),
+            "{pause:?} after {failures}"
+        );
         assert!(policy.pause(failures, pause) >= pause.unwrap_or_default());
         assert!(clock.now().after(policy.pause(failures, pause)) >= clock.now());
     }
-    for status in [200, 301, 400, 401, 404] {
+    for status in [200, 301, 401, 404] {
         assert_eq!(Answer { status, ..answer }.read().expect_err("no token").retry_after(), None, "{status}");
     }
     pause.is_some()
@@ -128,7 +131,8 @@ fn assert_issued(token: &Token, answer: &Answer<'_>) {
     let text = |name: &str| tree[name].as_str().filter(|text| !text.is_empty());
     assert_eq!(text("access_token"), Some(token.secret()));
     assert_eq!(text("refresh_token"), token.refresh_secret());
-    assert!(text("token_type").is_none_or(|token_type| token_type.eq_ignore_ascii_case("bearer")));
+    let is_bearer = |named: &str| named.trim_ascii().is_empty() || named.trim_ascii().eq_ignore_ascii_case("bearer");
+    assert!(text("token_type").is_none_or(is_bearer));
     assert!(text("error").is_none_or(|code| readable(code).trim_ascii().is_empty()), "an error is no success");
     if let Some(seconds) = tree["expires_in"].as_f64() {
         let life = Duration::from_secs(seconds as u64).min(MAX_LIFETIME);
@@ -146,15 +150,15 @@ fn assert_error(error: SourceError, answer: &Answer<'_>) {
         (Some(_), _) => matches!(outcome, Outcome::Rejected | Outcome::Misconfigured | Outcome::Unavailable),
         // To say "rejected" would end a session that may still be good.
         (None, 200..300) => match error.code() {
-            Some(_) => outcome == Outcome::Rejected,
-            None => matches!(outcome, Outcome::Unknown | Outcome::Misconfigured),
+            Some(_) => outcome == Outcome::Refused,
+            None => matches!(outcome, Outcome::Unknown | Outcome::Misconfigured | Outcome::Refused),
         },
-        (None, 400 | 403) => outcome == Outcome::Rejected,
+        (None, 400 | 403) => outcome == Outcome::Refused,
         (None, 408 | 425 | 429 | 500..) => outcome == Outcome::Unavailable,
         (None, _) => outcome == Outcome::Misconfigured,
     };
     assert!(allowed, "{status} became {error:?}");
-    assert!(pause.is_none() || outcome == Outcome::Unavailable);
+    assert!(pause.is_none() || matches!(outcome, Outcome::Unavailable | Outcome::Refused));
 
     let text = error.to_string();
     assert_plain(&text);
@@ -261,6 +265,7 @@ impl<'a> Recorded<'a> {
             retry_after: header("Retry-After"),
             date: header("Date"),
             is_private: true,
+            token_type: None,
             body: self.body,
             secrets: &self.sent,
         }

@@ -2,10 +2,11 @@
 
 use std::sync::atomic::{AtomicUsize as PlainCounter, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use super::{LONG, PlainClock, assert_unlocked, crowd, work};
 use crate::clock::{Clock, Tick};
-use crate::flight::{Entry, Flight, Leader, Need, Waited};
+use crate::flight::{Current, Entry, Flight, Leader, Need, Pause, Waited};
 use crate::sync::Mutex;
 
 pub(super) type Gate = Flight<Value, Verdict>;
@@ -124,7 +125,7 @@ impl World {
 
     /// One entry. Rules 1 and 3: whoever looks sees a value and its own generation, never one half of a change.
     pub(super) fn enter(&self, judge: impl Fn(&Value) -> Need, now: Tick) -> Entry<'_, Value, Verdict> {
-        self.gate.enter(now, |value, generation| {
+        self.gate.enter(now, Duration::ZERO, |value, generation| {
             assert_eq!(value.generation, generation, "rule 1: half of a change is to be seen");
             judge(value)
         })
@@ -135,6 +136,11 @@ impl World {
         self.work();
         leader.publish(Value::by(LEADER)).map(Ok)
     }
+}
+
+/// A failure that stands until then.
+pub(super) fn stands_until(moment: Tick) -> Pause {
+    Pause { until: Some(moment), at_least: moment, is_sat_out: true }
 }
 
 pub(super) fn good(_: &Value) -> Need {
@@ -164,7 +170,7 @@ pub(super) fn single_flight(threads: usize) {
 /// refused one.
 pub(super) fn late_refusal(threads: usize) {
     let world = World::new();
-    world.gate.install(Value::by("login"));
+    world.gate.install(true, Value::by("login"));
     let known = Arc::new(Mutex::new(false));
     let shared = Arc::clone(&world);
     let generations = crowd(threads, move |number| {
@@ -188,7 +194,7 @@ pub(super) fn late_refusal(threads: usize) {
 /// one or all of the new one, and never the old one after the new one.
 pub(super) fn fast_path_against_publication(threads: usize) {
     let world = World::new();
-    world.gate.install(Value::by("login"));
+    world.gate.install(true, Value::by("login"));
     let shared = Arc::clone(&world);
     crowd(threads, move |_| {
         let mut last = 0;
@@ -264,14 +270,14 @@ pub(super) fn foreign_destructors(threads: usize) {
                     let verdict = Verdict { flight: attempt, _probe: probe() };
                     match attempt {
                         1 => leader.fail_once(verdict),
-                        2 => drop(leader.fail(verdict, Some(now), true)),
+                        2 => drop(leader.fail(verdict, stands_until(now), Current::Goes)),
                         _ => drop(leader.publish(|generation| Value { generation, maker: LEADER, _probe: probe() })),
                     }
                 }
             }
             1 => {
                 let maker = "login";
-                drop(shared.gate.install(|generation| Value { generation, maker, _probe: installed.clone() }));
+                drop(shared.gate.install(true, |generation| Value { generation, maker, _probe: installed.clone() }));
             }
             _ => drop(shared.gate.end(Verdict { flight: 0, _probe: ended.clone() })),
         }

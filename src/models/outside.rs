@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::gate::{Gate, LEADER, Value, Verdict, World, generation, good, refused};
+use super::gate::{Gate, LEADER, Value, Verdict, World, generation, good, refused, stands_until};
 use super::{LONG, Latch, beside, caught, crowd, unwind};
 use crate::clock::{Clock, ManualClock};
-use crate::flight::{Entry, Waited};
+use crate::flight::{Current, Entry, Pause, Waited};
 use crate::sync::Mutex;
 
 /// Rule 6: all who waited, and all who come before `until`, get the one error of the one flight; then somebody leads again.
@@ -17,7 +17,7 @@ pub(super) fn leader_fails(threads: usize) {
     let answers = crowd(threads, move |_| {
         shared.obtain(good, |leader, flight| {
             shared.work();
-            assert!(leader.fail(Verdict::of(flight), Some(until), false), "nobody supersedes it");
+            assert!(leader.fail(Verdict::of(flight), stands_until(until), Current::Stays), "nobody supersedes it");
             Some(Err(Verdict::of(flight)))
         })
     });
@@ -68,10 +68,10 @@ pub(super) fn a_slow_waiter_keeps_its_verdict(threads: usize) {
     };
     beside(threads, waiter, || {
         all_joined.wait_for(threads - 1);
-        assert!(first.fail(Verdict::of(1), Some(now), false));
+        assert!(first.fail(Verdict::of(1), stands_until(now), Current::Stays));
         let Entry::Lead(second) = world.enter(good, now) else { panic!("the error was over at once") };
         world.work();
-        assert!(second.fail(Verdict::of(2), Some(now), false));
+        assert!(second.fail(Verdict::of(2), stands_until(now), Current::Stays));
     });
 }
 
@@ -116,12 +116,12 @@ pub(super) fn a_waiters_deadline(threads: usize) {
     }));
     let begin = clock.now();
     let deadline = begin.after(LONG);
-    let Entry::Lead(leader) = gate.enter(begin, |_, _| unreachable!("there is no value")) else {
+    let Entry::Lead(leader) = gate.enter(begin, Duration::ZERO, |_, _| unreachable!("there is no value")) else {
         panic!("nobody else is there")
     };
     let (shared, seen) = (Arc::clone(&gate), clock.clone());
     let waiter = move |_| {
-        let Entry::Join(waiter) = shared.enter(begin, |_, _| unreachable!("there is no value")) else {
+        let Entry::Join(waiter) = shared.enter(begin, Duration::ZERO, |_, _| unreachable!("there is no value")) else {
             panic!("the flight is under way")
         };
         assert!(matches!(waiter.wait(&seen, deadline), Waited::TimedOut), "rule 5: nothing else came");
@@ -143,7 +143,7 @@ pub(super) fn installed_during_a_flight(threads: usize) {
     let shared = Arc::clone(&world);
     let other = move |number| {
         if number == 1 {
-            return (shared.gate.install(Value::by("login")).generation, 0);
+            return (shared.gate.install(true, Value::by("login")).generation, 0);
         }
         let obtain = |judge: &dyn Fn(&Value) -> _| {
             // Not by World::publish: a flight that supersedes may overlap with the superseded one.
@@ -170,13 +170,13 @@ pub(super) fn installed_while_the_leader_fails(threads: usize) {
     let Entry::Lead(leader) = world.enter(good, now) else { panic!("nobody else is there") };
     let shared = Arc::clone(&world);
     let other = move |number| match number {
-        1 => drop(shared.gate.install(Value::by("login"))),
+        1 => drop(shared.gate.install(true, Value::by("login"))),
         _ => match shared.obtain(good, |_, _| panic!("rule 6: the error stands until the login")) {
             Ok(value) => assert_eq!(value.maker, "login", "rule 5"),
             Err(verdict) => assert_eq!(verdict.flight, 1, "rule 5"),
         },
     };
-    beside(threads, other, || leader.fail(Verdict::of(1), None, true));
+    beside(threads, other, || leader.fail(Verdict::of(1), Pause::FOR_EVER, Current::Goes));
     assert!(
         matches!(world.enter(good, now), Entry::Ready(value) if value.maker == "login"),
         "rule 2: a superseded leader has ended what came after it"
@@ -204,6 +204,6 @@ pub(super) fn ended_during_a_flight(threads: usize) {
     assert!(world.gate.current().0.is_none(), "rule 3: what comes after the end is dropped");
     let later = now.after(Duration::from_secs(1 << 40));
     assert!(matches!(world.enter(good, later), Entry::Failed(verdict) if verdict.flight == END), "rule 6");
-    world.gate.install(Value::by("login"));
+    world.gate.install(true, Value::by("login"));
     assert!(matches!(world.enter(good, now), Entry::Ready(value) if value.maker == "login"));
 }

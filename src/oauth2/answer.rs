@@ -5,19 +5,22 @@
 //! | 3xx | any | misconfigured: redirects are not followed |
 //! | any other | an `error` code listed in [`of_code`] | what the code says, whatever the status |
 //! | 2xx | a good token | the token |
-//! | 2xx | another `error` code | rejected |
+//! | 2xx | another `error` code | refused: who sends errors with 200 says by it that no token was issued |
+//! | 2xx | an access token that cannot be sent | misconfigured |
+//! | 2xx | no access token, but a refresh token | refused |
 //! | 2xx | anything else | unknown: the refresh token may be spent |
-//! | 400, 403 | anything else | rejected |
-//! | 401 | anything else | misconfigured: this client was refused |
+//! | 400, 403 | anything else | refused: a firewall's page, a rate limit, a code that nobody knows |
 //! | 408, 425, 429, 5xx | anything else | unavailable, with the answer's `Retry-After` |
 //! | other 4xx | anything else | misconfigured: most likely the wrong address |
+//!
+//! A new refresh token in an answer of 2xx is kept, whatever is wrong with the rest: the server has spent the old one.
 
 use std::mem;
 use std::time::Duration;
 
 use super::date::since_1970;
 use super::fields::Fields;
-use crate::source::Outcome;
+use crate::outcome::{Outcome, of_code, of_status};
 use crate::{SourceError, Token};
 
 /// The longest body that is read. A longer success is unknown, a longer error is judged by its status alone.
@@ -40,6 +43,8 @@ pub(crate) struct Answer<'a> {
     pub(crate) is_private: bool,
     /// Longer than [`MAX_BODY`], by a byte at least, if it was cut.
     pub(crate) body: &'a [u8],
+    /// What the server calls a bearer token, where that is not `Bearer`.
+    pub(crate) token_type: Option<&'a str>,
     /// What was sent and must not come back in an error text: servers echo.
     pub(crate) secrets: &'a [&'a str],
 }
@@ -59,12 +64,23 @@ impl Answer<'_> {
             )));
         }
         match self.fields() {
-            Ok(fields) => match fields.error.as_deref().and_then(|code| self.code(code)) {
-                Some(code) => Err(self.refusal(code, fields.error_description.as_deref())),
+            Ok(mut fields) => match fields.error.as_deref().and_then(|code| self.code(code)) {
+                Some(code) => {
+                    let error = self.refusal(code, fields.error_description.as_deref());
+                    Err(self.with_renewed(error, &mut fields))
+                }
                 None if self.is_success() => Ok(fields),
                 None => Err(self.failure("with JSON that has no error code")),
             },
             Err(what) => Err(self.failure(&what)),
+        }
+    }
+
+    /// A success that is of no use may have cost the old refresh token: then the new one must not be lost with it.
+    fn with_renewed(&self, error: SourceError, fields: &mut Fields) -> SourceError {
+        match &mut fields.refresh_token {
+            Some(renewed) if self.is_success() => error.with_new_refresh_token(mem::take(&mut **renewed)),
+            _ => error,
         }
     }
 
@@ -84,19 +100,10 @@ impl Answer<'_> {
     }
 
     fn token(&self, mut fields: Fields) -> Result<Token, SourceError> {
-        // RFC 6749 §5.1 asks for a type, compared without case; servers that leave it out mean Bearer.
-        let token_type = fields.token_type.as_deref().filter(|token_type| !token_type.is_empty()).unwrap_or("bearer");
-        if !token_type.eq_ignore_ascii_case("bearer") {
-            let token_type = self.clean(token_type, MAX_CODE).unwrap_or_default();
-            return Err(SourceError::misconfigured(format!(
-                "the token endpoint issued a token of type {token_type:?}, which cannot be sent as a Bearer token"
-            )));
-        }
-        let Some(access_token) = &mut fields.access_token else {
-            return Err(self.failure("with JSON that has no access_token"));
+        let mut token = match self.access_token(&mut fields) {
+            Ok(token) => token,
+            Err(error) => return Err(self.with_renewed(error, &mut fields)),
         };
-        // Moved, not copied: what is left behind in the wiped field is empty.
-        let mut token = Token::new(mem::take(&mut **access_token))?;
         if let Some(refresh_token) = &mut fields.refresh_token {
             token = token.with_refresh_token(mem::take(&mut **refresh_token));
         }
@@ -112,6 +119,29 @@ impl Answer<'_> {
         Ok(token)
     }
 
+    fn access_token(&self, fields: &mut Fields) -> Result<Token, SourceError> {
+        // RFC 6749 §5.1 asks for a type, compared without case; servers that leave it out mean Bearer.
+        let token_type = fields.token_type.as_deref().unwrap_or_default().trim_ascii();
+        let is_named = |name: &str| token_type.eq_ignore_ascii_case(name);
+        if !(token_type.is_empty() || is_named("bearer") || self.token_type.is_some_and(is_named)) {
+            let token_type = self.clean(token_type, MAX_CODE).unwrap_or_default();
+            return Err(SourceError::misconfigured(format!(
+                "the token endpoint issued a token of type {token_type:?}; if it is sent as a Bearer token all the same, \
+                 say so by with_token_type"
+            )));
+        }
+        match &mut fields.access_token {
+            // Moved, not copied: what is left behind in the wiped field is empty.
+            Some(access_token) => Token::new(mem::take(&mut **access_token)).map_err(|unfit| {
+                SourceError::misconfigured(format!("the token endpoint's token cannot be sent: {unfit}"))
+            }),
+            None if fields.refresh_token.is_some() => {
+                Err(SourceError::refused("the token endpoint answered with a refresh token and no access_token"))
+            }
+            None => Err(self.failure("with JSON that has no access_token")),
+        }
+    }
+
     /// A known code is passed on as it is: it is no secret, even if a secret is a part of it.
     fn code(&self, code: &str) -> Option<String> {
         if of_code(code).is_some() { Some(code.to_owned()) } else { self.clean(code, MAX_CODE) }
@@ -121,7 +151,7 @@ impl Answer<'_> {
     fn refusal(&self, code: String, description: Option<&str>) -> SourceError {
         let outcome = of_code(&code).unwrap_or_else(|| match self.status {
             // Some servers send their errors with 200; the code says that no token was issued.
-            200..300 => Outcome::Rejected,
+            200..300 => Outcome::Refused,
             status => of_status(status),
         });
         let description = description.and_then(|text| self.clean(text, MAX_DESCRIPTION));
@@ -137,13 +167,16 @@ impl Answer<'_> {
             200..300 | 404 | 405 | 410 => format!(": is this the {} endpoint's address?", self.what),
             _ => String::new(),
         };
-        self.error(outcome, format!("the {} endpoint answered {} {what}{hint}", self.what, self.status))
+        let error = self.error(outcome, format!("the {} endpoint answered {} {what}{hint}", self.what, self.status));
+        // A page, most likely a firewall's, is nobody's word on the grant.
+        let is_page = self.body.trim_ascii_start().starts_with(b"<");
+        if matches!(self.status, 400 | 401 | 403) && !is_page { error.without_reason() } else { error }
     }
 
     fn error(&self, outcome: Outcome, message: String) -> SourceError {
         let error = SourceError::new(outcome, message);
         match self.pause() {
-            Some(pause) if outcome == Outcome::Unavailable => error.with_retry_after(pause),
+            Some(pause) if matches!(outcome, Outcome::Unavailable | Outcome::Refused) => error.with_retry_after(pause),
             _ => error,
         }
     }
@@ -207,35 +240,6 @@ fn reads_as(text: &str, secret: &str) -> usize {
         }
     }
     end
-}
-
-/// What the codes say that need no look at the status. Where they come from: RFC 6749 §5.2, RFC 8628 §3.5, RFC 8707 §2,
-/// OpenID Connect Core §3.1.2.6; the last of each list is one server's own.
-fn of_code(code: &str) -> Option<Outcome> {
-    const CODES: [(Outcome, &str); 3] = [
-        (
-            Outcome::Rejected,
-            "invalid_grant access_denied expired_token login_required interaction_required consent_required \
-             invalid_token",
-        ),
-        (
-            Outcome::Misconfigured,
-            "invalid_client unauthorized_client unsupported_grant_type invalid_scope invalid_request invalid_target \
-             incorrect_client_credentials",
-        ),
-        (Outcome::Unavailable, "temporarily_unavailable server_error slow_down authorization_pending"),
-    ];
-    let (outcome, _) = CODES.into_iter().find(|(_, codes)| codes.split(' ').any(|listed| listed == code))?;
-    Some(outcome)
-}
-
-/// What an error status says by itself.
-fn of_status(status: u16) -> Outcome {
-    match status {
-        400 | 403 => Outcome::Rejected,
-        408 | 425 | 429 | 500.. => Outcome::Unavailable,
-        _ => Outcome::Misconfigured,
-    }
 }
 
 #[cfg(test)]

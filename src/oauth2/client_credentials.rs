@@ -62,6 +62,10 @@ impl TokenSource for ClientCredentials {
     fn check(&self) -> Result<()> {
         self.endpoint.check()
     }
+
+    fn owner(&self) -> Option<String> {
+        self.endpoint.owner()
+    }
 }
 
 impl fmt::Debug for ClientCredentials {

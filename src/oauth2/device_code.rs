@@ -8,7 +8,7 @@ use super::answer::Answer;
 use super::endpoint::{Call, ClientAuth, Endpoint};
 use crate::clock::{Clock, SystemClock, Tick};
 use crate::json;
-use crate::source::Outcome;
+use crate::outcome::Outcome;
 use crate::token::Secret;
 use crate::{Error, ErrorKind, Result, SourceError, Token};
 

@@ -10,7 +10,7 @@ use super::endpoint::{ClientAuth, Endpoint, fill};
 use super::{ClientCredentials, DeviceCode, RefreshToken, Revocation};
 use crate::json;
 use crate::origin::{self, Origin};
-use crate::source::Outcome;
+use crate::outcome::Outcome;
 use crate::token::Secret;
 use crate::{Error, ErrorKind, Result, SourceError};
 

@@ -22,8 +22,12 @@ use crate::sync::Mutex;
 use crate::token::Secret;
 use crate::{Error, Result, SourceError, Token};
 
-/// How long one token request may take, unless set.
-const TIMEOUT: Duration = Duration::from_secs(10);
+/// How long one request may take, unless set: most of a flight's budget as it is unless set.
+const TIMEOUT: Duration = Duration::from_secs(25);
+
+/// By how much the agent's time-out may be longer than what was reckoned for one request: a request with one of its own has
+/// ureq set TLS up anew.
+const SLACK: Duration = Duration::from_secs(1);
 
 /// The longest time-out that makes sense; no sum of times in ureq can overflow with it.
 const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
@@ -46,7 +50,10 @@ pub(crate) struct Endpoint {
     pub(crate) scope: Option<String>,
     /// The values are never shown: they may be anything.
     pub(crate) params: Vec<(String, Secret)>,
-    pub(crate) timeout: Duration,
+    /// What the server calls a bearer token, where that is not `Bearer`.
+    pub(crate) token_type: Option<String>,
+    /// None: most of what the flight has left.
+    pub(crate) timeout: Option<Duration>,
     pub(crate) plain_http: bool,
     pub(crate) configure: Option<Configure>,
     agent: Arc<Mutex<Option<Agent>>>,
@@ -87,7 +94,8 @@ impl Endpoint {
             client_auth,
             scope: None,
             params: Vec::new(),
-            timeout: TIMEOUT,
+            token_type: None,
+            timeout: None,
             plain_http: false,
             configure: None,
             agent: Arc::new(Mutex::new(None)),
@@ -108,12 +116,18 @@ impl Endpoint {
         self.checked_url(what, url).map(drop)
     }
 
+    /// Whose tokens come from here. Without the address's query, which may hold a key.
+    pub(crate) fn owner(&self) -> Option<String> {
+        let (uri, origin) = origin::parse_url(&self.token_url, "the token URL").ok()?;
+        Some(format!("{} at {origin}{}", self.client_id, uri.path()))
+    }
+
     pub(crate) fn token_url(&self) -> &str {
         &self.token_url
     }
 
     pub(crate) fn check_timeout(&self) -> Result<()> {
-        if self.timeout.is_zero() || self.timeout > MAX_TIMEOUT {
+        if self.timeout.is_some_and(|timeout| timeout.is_zero() || timeout > MAX_TIMEOUT) {
             return Err(Error::invalid("the request's time-out must be more than zero and not more than an hour"));
         }
         Ok(())
@@ -176,6 +190,7 @@ impl Endpoint {
             retry_after: header(RETRY_AFTER),
             date: header(DATE),
             is_private: origin.is_private(),
+            token_type: self.token_type.as_deref(),
             body: body.get(..length).unwrap_or_default(),
             secrets: &secrets,
         })
@@ -195,9 +210,16 @@ impl Endpoint {
             )));
         }
         let form = self.form(call.fields, call.scope);
+        let wanted = self.timeout_of(call.time_left);
         let agent = self.agent.lock().get_or_insert_with(|| self.build_agent(origin)).clone();
         let usual = agent.config().timeouts().global;
-        let timeout = usual.unwrap_or(self.timeout).min(call.time_left).min(MAX_TIMEOUT);
+        let timeout = match usual {
+            // The agent's own is as good, unless it is longer than the flight can wait for.
+            Some(usual) if usual <= wanted.saturating_add(SLACK).min(call.time_left) => usual,
+            // The user's own is not made longer.
+            Some(usual) if self.configure.is_some() => usual.min(wanted),
+            _ => wanted,
+        };
         // Built by hand: ureq's own builder brings a second copy of its types with it.
         let mut body = body::whole(&form);
         let mut request = Request::new(body.rewind());
@@ -218,8 +240,15 @@ impl Endpoint {
         result.map_err(|error| {
             let error = SourceError::from(error);
             // A server that has not even got the first byte of the form cannot have spent what is in it.
-            if body.was_begun() { error } else { error.repeatable() }
+            if body.was_begun() { error } else { error.not_sent() }
         })
+    }
+
+    /// The request's time-out. A slow answer is not a lost one, and to cut it off may spend the refresh token: unless set, it
+    /// is most of what the flight has left.
+    fn timeout_of(&self, time_left: Duration) -> Duration {
+        let usual = if time_left == Duration::MAX { TIMEOUT } else { time_left.saturating_mul(5) / 6 };
+        self.timeout.unwrap_or(usual).min(time_left).min(MAX_TIMEOUT)
     }
 
     fn checked_url(&self, what: &str, url: &str) -> Result<(Uri, Origin)> {
@@ -258,7 +287,7 @@ impl Endpoint {
     }
 
     pub(crate) fn build_agent(&self, origin: &Origin) -> Agent {
-        let mut config = Agent::config_builder().timeout_global(Some(self.timeout));
+        let mut config = Agent::config_builder().timeout_global(Some(self.timeout.unwrap_or(TIMEOUT)));
         if origin.is_loopback() {
             // A proxy from the environment would take plain http off this machine.
             config = config.proxy(None);

@@ -88,13 +88,21 @@ impl TokenSource for RefreshToken {
             None => self.first(request.previous.is_some())?,
         };
         let fields = [("grant_type", "refresh_token"), ("refresh_token", refresh_token)];
-        let token =
-            self.endpoint.exchange(&fields, self.endpoint.scope.as_deref(), refresh_token, request.time_left)?;
+        let scope = self.endpoint.scope.as_deref();
+        let token = match self.endpoint.exchange(&fields, scope, refresh_token, request.time_left) {
+            Ok(token) => token,
+            Err(error) if request.previous.is_some() => return Err(error.of_a_grant_that_worked()),
+            Err(error) => return Err(error),
+        };
         // At once, not when the session hands it back: the session may drop this answer for a token set meanwhile.
-        if let Some(next) = token.refresh_secret() {
-            self.note(next);
+        match token.refresh_secret() {
+            Some(next) => {
+                self.note(next);
+                Ok(token)
+            }
+            // The old one stays in force (RFC 6749 §6). It is a part of what is stored, and revoked, wherever it came from.
+            None => Ok(token.with_refresh_token(refresh_token)),
         }
-        Ok(token)
     }
 
     fn check(&self) -> Result<()> {
@@ -109,6 +117,10 @@ impl TokenSource for RefreshToken {
             ));
         }
         Ok(())
+    }
+
+    fn owner(&self) -> Option<String> {
+        self.endpoint.owner()
     }
 }
 

@@ -11,6 +11,14 @@ macro_rules! endpoint_settings {
                 self
             }
 
+            /// Takes tokens of this `token_type` as Bearer tokens too, for servers that call them something else
+            /// (RFC 6749 §7.1 would have them say `Bearer`). Compared without case.
+            #[must_use]
+            pub fn with_token_type(mut self, token_type: impl Into<String>) -> Self {
+                self.endpoint.token_type = Some(token_type.into().trim().to_owned());
+                self
+            }
+
             /// Adds a parameter to every token request, such as `audience`, or `resource` (RFC 8707 §2, which may come
             /// several times). The grant's own parameters, such as `grant_type`, are refused when the session is built.
             #[must_use]
@@ -28,12 +36,14 @@ macro_rules! endpoint_settings {
 macro_rules! connection_settings {
     ($grant:ty) => {
         impl $grant {
-            /// How long one request may take in all, from the name look-up to the last byte of the answer: 10
-            /// seconds unless set, more than zero, an hour at most. What is left of the flight's budget
-            /// ([`Policy::with_budget`](crate::Policy::with_budget)) can make it shorter.
+            /// How long one request may take in all, from the name look-up to the last byte of the answer. Unless set it
+            /// is five sixths of what the flight has left of its budget
+            /// ([`Policy::with_budget`](crate::Policy::with_budget)), so 25 seconds of 30, and 25 seconds without a
+            /// flight: to cut off a slow answer may spend the refresh token. More than zero, an hour at most; the
+            /// flight's budget can make it shorter.
             #[must_use]
             pub fn with_timeout(mut self, timeout: std::time::Duration) -> Self {
-                self.endpoint.timeout = timeout;
+                self.endpoint.timeout = Some(timeout);
                 self.endpoint.forget_agent();
                 self
             }

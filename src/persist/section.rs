@@ -3,9 +3,10 @@
 use super::keeper::Keeper;
 use super::{Answer, Behind, News, Stay};
 use crate::Result;
+use crate::outcome::Outcome;
 use crate::policy::Freshness;
-use crate::session::{Errand, Shared, Wish};
-use crate::source::{Outcome, SourceError};
+use crate::session::{Between, Errand, Look, Shared, Wish};
+use crate::source::SourceError;
 use crate::store::{Exclusive, Stored};
 use crate::sync;
 use crate::token::Token;
@@ -47,43 +48,40 @@ impl<'a> Section<'a> {
             return Ok(Answer::Superseded);
         }
         news.saved_late = saved_late;
-        let held_one = self.keeper.memory.lock().known.is_some();
-        let mut stored = match self.find(shared).map_err(SourceError::of_store)? {
-            Some(found) if found.serves(shared, previous, errand.wish) => return Ok(Answer::Adopted(found.token)),
-            Some(found) => Some(found.token),
-            None if held_one => return Err(SourceError::logged_out()),
+        let (held_one, begins_refused) = {
+            let memory = self.keeper.memory.lock();
+            (memory.known.is_some(), memory.begins_refused)
+        };
+        let found = self.find(shared).map_err(SourceError::of_store)?;
+        let refusal = match &found {
+            Some(found) if found.serves(shared, previous, errand.wish) => None,
+            Some(found) => found.stored.refusal().cloned(),
+            None if held_one && !self.inside.was_set_aside() => return Err(SourceError::logged_out()),
             None => None,
         };
-        self.inside.prepare().map_err(SourceError::of_store)?;
-        let mut is_repeated = false;
-        loop {
-            let used = stored.as_ref().or(previous);
-            let error = match shared.ask(used, stands, errand) {
-                Ok(token) => {
-                    news.save_error = self.save(shared, &token).err();
-                    return Ok(Answer::Fetched(token));
+        match (found, refusal) {
+            (Some(found), None) if found.serves(shared, previous, errand.wish) => Ok(Answer::Adopted(found.token)),
+            (_, Some(refusal)) if !begins_refused => Err(SourceError::refused_before(&refusal)),
+            (found, refusal) => {
+                self.inside.prepare().map_err(SourceError::of_store)?;
+                let used = match (&found, &refusal) {
+                    // Whatever the source has by itself: what is stored has been refused.
+                    (_, Some(_)) => None,
+                    (found, None) => found.as_ref().map(|found| &found.token).or(previous),
+                };
+                let answer = shared.ask(used, stands, errand, &mut Inside { section: self, shared, errand, news });
+                match (answer, refusal) {
+                    (Answer::Fetched(token), _) => {
+                        news.save_error = self.save(shared, &token).err();
+                        Ok(Answer::Fetched(token))
+                    }
+                    // It has nothing else.
+                    (Answer::Failed { error, .. }, Some(refusal)) if error.outcome() == Outcome::NotLoggedIn => {
+                        Err(SourceError::refused_before(&refusal))
+                    }
+                    (answer, _) => Ok(answer),
                 }
-                Err(error) => error,
-            };
-            if !matches!(error.outcome(), Outcome::Rejected | Outcome::Unknown) {
-                return Err(error);
             }
-            // Nobody should have changed the store while we are in the section; somebody who copies files may have.
-            let Ok(Some(found)) = self.find(shared) else { return Err(error) };
-            if found.serves(shared, used, errand.wish) {
-                return Ok(Answer::Adopted(found.token));
-            }
-            let is_rejected = error.outcome() == Outcome::Rejected;
-            if is_rejected && used.is_some_and(|used| found.stored.has_key_of(used)) {
-                // Where it cannot be removed, it costs the next process one round trip.
-                news.save_error = self.remove().err();
-                return Err(error);
-            }
-            if !is_rejected || is_repeated {
-                return Err(error);
-            }
-            is_repeated = true;
-            stored = Some(found.token);
         }
     }
 
@@ -93,6 +91,7 @@ impl<'a> Section<'a> {
             // Whatever is there next, it was not put there by another session's logout.
             self.keeper.know(None);
         })?;
+        self.keeper.check_owner(shared, stored.as_ref())?;
         self.keeper.know(stored.clone());
         let found = |stored: Stored| {
             let token = shared.restored(stored.to_token()?);
@@ -102,12 +101,16 @@ impl<'a> Section<'a> {
     }
 
     fn save(&mut self, shared: &Shared, token: &Token) -> Result<()> {
-        let stored = shared.to_be_stored(token);
+        self.store(shared.to_be_stored(token))
+    }
+
+    fn store(&mut self, stored: Stored) -> Result<()> {
         if let Err(error) = self.inside.save(&stored) {
             // What the user has set meanwhile goes first.
             self.keeper.memory.lock().behind.get_or_insert(Behind::ByItself);
             return Err(error);
         }
+        self.keeper.memory.lock().begins_refused = false;
         self.keeper.know(Some(stored));
         Ok(())
     }
@@ -122,6 +125,11 @@ impl<'a> Section<'a> {
     fn follow(&mut self, shared: &Shared, behind: Behind) -> Result<bool> {
         let (current, _, _) = shared.flight.current();
         let current = current.map(|token| shared.to_be_stored(&token));
+        if matches!(behind, Behind::ByHand) && shared.owner.is_some() {
+            // What cannot be read is the store's own affair: it is asked to write over it.
+            let found = self.inside.load().ok().flatten();
+            self.keeper.check_owner(shared, found.as_ref())?;
+        }
         match (current, behind) {
             (Some(current), Behind::ByHand) => {
                 self.inside.save(&current)?;
@@ -145,6 +153,42 @@ impl<'a> Section<'a> {
     }
 }
 
+/// The section as it is between two attempts.
+struct Inside<'a, 's> {
+    section: &'a mut Section<'s>,
+    shared: &'a Shared,
+    errand: Errand,
+    news: &'a mut News,
+}
+
+impl Between for Inside<'_, '_> {
+    fn look(&mut self, used: Option<&Token>) -> Look {
+        // Nobody should have changed the store while we are in the section; somebody who copies files may have.
+        match self.section.find(self.shared) {
+            Ok(Some(found)) if found.serves(self.shared, used, self.errand.wish) => Look::Serves(found.token),
+            Ok(Some(found)) if used.is_none_or(|used| !found.stored.has_key_of(used)) => match found.stored.refusal() {
+                None => Look::Other(found.token),
+                Some(_) => Look::Same,
+            },
+            _ => Look::Same,
+        }
+    }
+
+    fn keep(&mut self, token: &Token) {
+        self.news.save_error = self.section.save(self.shared, token).err();
+    }
+
+    fn refused(&mut self, used: Option<&Token>, error: SourceError) -> SourceError {
+        // As the look just now has found it.
+        let known = self.section.keeper.memory.lock().known.clone();
+        let Some(found) = known.filter(|known| used.is_some_and(|used| known.has_key_of(used))) else { return error };
+        let error = error.kept_in(&self.section.keeper.place());
+        // Where it cannot be marked, it costs the next process one round trip.
+        self.news.save_error = self.section.store(found.refused_with(error.refusal())).err();
+        error
+    }
+}
+
 impl Stay for Section<'_> {
     fn catch_up(&mut self, shared: &Shared) -> Result<bool> {
         // Taken before the look at the flight: should somebody put something else there meanwhile, the store is behind again.
@@ -165,7 +209,7 @@ impl Drop for Section<'_> {
 impl Found {
     /// Is it another token than `used`, and does it live for long enough?
     fn serves(&self, shared: &Shared, used: Option<&Token>, wish: Wish) -> bool {
-        let is_other = used.is_none_or(|used| !self.stored.has_access_of(used));
+        let is_other = self.token.has_access() && used.is_none_or(|used| !self.stored.has_access_of(used));
         let freshness = shared.policy.freshness(&self.token.life, shared.clock.now(), wish.valid_for);
         is_other && matches!(freshness, Freshness::Fresh | Freshness::Stale)
     }

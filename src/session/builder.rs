@@ -80,6 +80,7 @@ impl SessionBuilder {
 
         self.policy.check()?;
         self.source.check()?;
+        let owner = self.source.owner();
         let shared = Arc::new(Shared {
             flight: Flight::new(),
             policy: self.policy,
@@ -89,6 +90,7 @@ impl SessionBuilder {
             observer: self.observer,
             history: Leaf::new(History::default()),
             stats: Leaf::new(Stats::default()),
+            owner,
             id: IDS.fetch_add(1, Ordering::Relaxed),
         });
         // Weak: a clock that outlives the session must not keep it alive.
@@ -99,7 +101,7 @@ impl SessionBuilder {
             }
         }));
         let session = Session(shared);
-        let restored = session.0.keeper.as_ref().map(|keeper| keeper.restore()).transpose()?.flatten();
+        let restored = session.0.keeper.as_ref().map(|keeper| keeper.restore(&session.0)).transpose()?.flatten();
         match (restored, self.token) {
             (Some(token), _) => session.put(token, None),
             (None, Some(token)) => session.put(token, Some(Behind::ByItself)),

@@ -6,36 +6,81 @@ use std::time::Duration;
 use super::{Errand, Shared, Wish};
 use crate::clock::Tick;
 use crate::events::{Event, Reason};
-use crate::flight::{Leader, Need};
+use crate::flight::{Current, Leader, Need, Pause};
+use crate::outcome::{Outcome, Retry};
 use crate::persist::{Answer, Obtained};
-use crate::source::{Fetch, Outcome, SourceError};
+use crate::policy::Failure;
+use crate::source::{Fetch, SourceError};
 use crate::store::Stored;
-use crate::token::{Life, Token};
+use crate::token::{Life, Secret, Token};
 use crate::{Error, ErrorKind, Result};
 
 /// How long a caller whose token is good waits for a store that is to be brought up to date.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// What happens between two attempts: with a store, another token may be there by now.
+pub(crate) trait Between {
+    /// Looks again.
+    fn look(&mut self, used: Option<&Token>) -> Look;
+
+    /// A new refresh token has come with an answer of no other use: `token` has it.
+    fn keep(&mut self, token: &Token);
+
+    /// The server has refused to renew `used`, and nothing else is there.
+    fn refused(&mut self, used: Option<&Token>, error: SourceError) -> SourceError;
+}
+
+/// What a look between two attempts has found.
+pub(crate) enum Look {
+    /// Nothing new.
+    Same,
+    /// Another token, which is to be renewed instead.
+    Other(Token),
+    /// One that serves as it is.
+    Serves(Token),
+}
+
+/// Without a store there is nothing to look at.
+struct NoStore;
+
+impl Between for NoStore {
+    fn look(&mut self, _: Option<&Token>) -> Look {
+        Look::Same
+    }
+
+    fn keep(&mut self, _: &Token) {}
+
+    fn refused(&mut self, _: Option<&Token>, error: SourceError) -> SourceError {
+        error
+    }
+}
+
 impl Shared {
     /// Does the leader's work. `None`: the flight was superseded, or there was nothing to refresh; look again.
     pub(super) fn lead(&self, leader: Leader<'_, Token, Error>, wish: Wish) -> Result<Option<Arc<Token>>> {
         let begin = self.clock.now();
+        if !leader.rest().is_zero() {
+            // All who come meanwhile join this flight, so one thread alone sits the pause out by the clock.
+            self.clock.sleep(leader.rest());
+            if !leader.stands() {
+                return Ok(None);
+            }
+        }
         let previous = leader.previous().map(|token| &**token);
-        let reason = self.reason(previous, wish, begin);
+        let reason = self.reason(previous, wish, self.clock.now());
         // Before the observer is told, who may set new credentials: this flight is for those of now.
-        let errand = Errand { wish, begin, login: self.history.lock().login() };
+        let ahead = reason == Some(Reason::Stale);
+        let errand = Errand { wish, begin, login: self.history.lock().login(), ahead };
         let Some(reason) = reason else { return self.catch_up(leader, errand) };
         if let Some(end) = self.end_that_stands(&leader) {
-            let still_ours = leader.fail(end.clone(), Some(self.look_again()), is_end(&end));
+            let current = if end.kind() == ErrorKind::LoggedOut { Current::Goes } else { Current::Stays };
+            let still_ours = leader.fail(end.clone(), self.pause_to_look_again(), current);
             return if still_ours { Err(end) } else { Ok(None) };
         }
         self.emit(Event::RefreshStarted { reason });
         let stands = || leader.stands();
         let mut obtained = match &self.keeper {
-            None => {
-                let answer = self.ask(previous, &stands, errand);
-                Obtained::without_store(answer.map_or_else(Answer::Failed, Answer::Fetched))
-            }
+            None => Obtained::without_store(self.ask(previous, &stands, errand, &mut NoStore)),
             Some(keeper) => keeper.obtain(self, previous, &stands, errand),
         };
         let took = self.clock.now().since(begin);
@@ -49,7 +94,7 @@ impl Shared {
                 self.history.lock().count_success(errand.login);
                 leader.publish(|generation| self.seal(token, life, generation)).map(Ok)
             }
-            Answer::Failed(error) => self.settle(leader, error, errand).map(Err),
+            Answer::Failed { error, renewed } => self.settle(leader, error, renewed, errand).map(Err),
         };
         match &verdict {
             None => obtained.leave_superseded(self),
@@ -79,6 +124,9 @@ impl Shared {
             }
             Some(Err(error)) => {
                 self.emit(Event::RefreshFailed { error: &error, took });
+                if error.is_login_required() {
+                    self.emit(Event::LoginRequired { error: &error });
+                }
                 Err(error)
             }
         }
@@ -86,7 +134,7 @@ impl Shared {
 
     /// Why a refresh is due. `None`: it is not, and the leader is here for the store's sake.
     fn reason(&self, previous: Option<&Token>, wish: Wish, now: Tick) -> Option<Reason> {
-        let Some(previous) = previous else { return Some(Reason::First) };
+        let Some(previous) = previous.filter(|previous| previous.has_access()) else { return Some(Reason::First) };
         match self.due(wish, previous, previous.origin.generation, now) {
             Need::Refused => Some(Reason::Refused),
             Need::Mandatory { .. } => Some(Reason::Expired),
@@ -122,7 +170,7 @@ impl Shared {
                 Ok(None)
             }
             Err(error) => {
-                let verdict = self.settle(leader, SourceError::of_store(error.clone()), errand);
+                let verdict = self.settle(leader, SourceError::of_store(error.clone()), None, errand);
                 self.emit(Event::SaveFailed { error: &error });
                 verdict.map_or(Ok(None), Err)
             }
@@ -134,39 +182,95 @@ impl Shared {
         followed.inspect_err(|error| self.emit(Event::SaveFailed { error }))
     }
 
-    /// Asks the source, again after a pause if it is unavailable, within the budget.
+    /// Asks the source, and again after a pause where that can help, within the budget.
     pub(crate) fn ask(
         &self,
         previous: Option<&Token>,
         stands: &dyn Fn() -> bool,
         errand: Errand,
-    ) -> Result<Token, SourceError> {
+        between: &mut dyn Between,
+    ) -> Answer {
         let mut attempt = 1;
+        let (mut was_lost, mut was_refused) = (false, false);
+        let mut renewed = None;
+        // What is renewed instead of `previous`, once there is something else.
+        let mut other: Option<Token> = None;
         loop {
+            let used = other.as_ref().or(previous);
             let sent = self.clock.now();
             let time_left = self.policy.budget.saturating_sub(sent.since(errand.begin));
-            let error = match self.source.fetch(Fetch { previous, time_left }) {
-                Ok(mut token) => {
-                    if let Some(previous) = previous {
-                        token.keep_refresh_of(previous);
-                    }
-                    return Ok(self.received(token, sent));
-                }
-                Err(error) => error,
+            let mut error = match self.source.fetch(Fetch { previous: used, time_left }) {
+                Ok(token) => return Answer::Fetched(self.received(token, used, sent, errand)),
+                Err(error) => self.weigh(error, errand),
             };
-            let pause = self.policy.pause(attempt, error.retry_after());
-            let in_budget = pause < self.time_to_wait(errand);
-            if error.outcome() != Outcome::Unavailable || attempt >= self.policy.attempts || !in_budget {
-                return Err(error);
+            if let Some(refresh_token) = error.take_renewed() {
+                renewed = Some(refresh_token.clone());
+                let token = used.map_or_else(
+                    || Token::of_refresh(refresh_token.clone()),
+                    |used| Ok(used.renewed_with(refresh_token.clone())),
+                );
+                if let Ok(token) = token {
+                    between.keep(&token);
+                    other = Some(token);
+                }
             }
-            self.emit(Event::AttemptFailed { error: &error, pause });
-            self.clock.sleep(pause);
-            // Credentials that were replaced, or given up, in the meantime are not sent once more.
-            if !stands() {
-                return Err(error);
+            let outcome = error.outcome();
+            let is_lost = outcome == Outcome::Unknown;
+            if outcome.is_repeated() && !(is_lost && was_lost) {
+                let pause = self.policy.pause(attempt, error.retry_after());
+                // Whoever refreshes ahead of time has a token that lives: the next attempt is another call's.
+                let in_budget = attempt < self.policy.attempts && pause < self.time_to_wait(errand);
+                if in_budget && !errand.ahead {
+                    self.emit(Event::AttemptFailed { error: &error, pause });
+                    self.clock.sleep(pause);
+                    // Credentials that were replaced, or given up, in the meantime are not sent once more.
+                    if !stands() {
+                        return Answer::Superseded;
+                    }
+                    attempt += 1;
+                    was_lost |= is_lost;
+                    if !is_lost {
+                        continue;
+                    }
+                    // A refresh token that may be spent: somebody may have used it with more luck.
+                    match between.look(other.as_ref().or(previous)) {
+                        Look::Serves(token) => return Answer::Adopted(token),
+                        Look::Other(token) => other = Some(token),
+                        Look::Same => {}
+                    }
+                    continue;
+                }
             }
-            attempt += 1;
+            let used = other.as_ref().or(previous);
+            if is_lost || (outcome == Outcome::Rejected && !was_refused) {
+                match between.look(used) {
+                    Look::Serves(token) => return Answer::Adopted(token),
+                    // One attempt with that, at once: its refresh token was not the one that was refused.
+                    Look::Other(token) if !is_lost => {
+                        (other, was_refused) = (Some(token), true);
+                        continue;
+                    }
+                    _ => {}
+                }
+            }
+            if outcome.marks_stored() {
+                error = between.refused(used, error);
+            }
+            return Answer::Failed { error, renewed };
         }
+    }
+
+    /// Sees a lost answer for what it is: no loss where the refresh token does not rotate.
+    fn weigh(&self, error: SourceError, errand: Errand) -> SourceError {
+        if error.outcome() != Outcome::Unknown {
+            return error;
+        }
+        let mut history = self.history.lock();
+        if history.is_repeatable() {
+            return error.repeatable();
+        }
+        history.count_unknown(errand.login);
+        error
     }
 
     /// What is left of the flight's time for anything but an exchange.
@@ -175,10 +279,14 @@ impl Shared {
     }
 
     /// Works out the life of a token that has just come, and learns what it tells for the next one.
-    fn received(&self, mut token: Token, sent: Tick) -> Token {
+    fn received(&self, mut token: Token, used: Option<&Token>, sent: Tick, errand: Errand) -> Token {
         let arrived = self.clock.now();
         let wall = self.clock.wall();
         let mut history = self.history.lock();
+        if let Some(used) = used {
+            token.keep_refresh_of(used);
+            history.note_refresh(used, &token, errand.login);
+        }
         if let Some(time) = token.server_time() {
             history.learn_server_time(arrived, time);
         }
@@ -200,18 +308,26 @@ impl Shared {
 
     pub(crate) fn to_be_stored(&self, token: &Token) -> Stored {
         let (now, wall) = (self.clock.now(), self.clock.wall());
-        Stored::of(token, now, &self.history.lock(), wall)
+        Stored::of(token, now, &self.history.lock(), wall).owned_by(self.owner.as_deref())
     }
 
-    /// When a session that has ended looks into the store again.
-    fn look_again(&self) -> Tick {
-        self.clock.now().after(self.history.lock().pause_to_look_again(&self.policy))
+    /// How long a session that has ended does not look into its store.
+    fn pause_to_look_again(&self) -> Pause {
+        let pause = self.history.lock().pause_to_look_again(&self.policy);
+        let until = self.clock.now().after(pause);
+        Pause { until: Some(until), at_least: until, is_sat_out: false }
     }
 
     /// Decides how long a failure stands, and makes it the flight's verdict. `None`: the flight was superseded.
-    fn settle(&self, leader: Leader<'_, Token, Error>, error: SourceError, errand: Errand) -> Option<Error> {
-        let outcome = error.outcome();
-        if outcome == Outcome::Reentrant {
+    fn settle(
+        &self,
+        leader: Leader<'_, Token, Error>,
+        error: SourceError,
+        renewed: Option<Secret>,
+        errand: Errand,
+    ) -> Option<Error> {
+        let (outcome, retry_after) = (error.outcome(), error.retry_after());
+        if outcome.retry() == Retry::AtOnce {
             // The source's own mistake, in this one call: nothing is known of the server, and nothing to wait for.
             let error = error.into_error(None);
             leader.fail_once(error.clone());
@@ -221,18 +337,40 @@ impl Shared {
         if !leader.stands() {
             return None;
         }
-        let backoff = self.history.lock().count_failure(&self.policy, outcome, error.retry_after(), errand.login);
+        let now = self.clock.now();
+        let failure = Failure { outcome, retry_after, login: errand.login };
+        let mut backoff = self.history.lock().count_failure(&self.policy, failure);
+        if let (Some(pause), Some(previous), true, None) = (&mut backoff, leader.previous(), errand.ahead, retry_after)
+        {
+            *pause = self.policy.pause_ahead(*pause, &previous.life, now);
+        }
         let error = error.into_error(backoff);
-        let until = match &self.keeper {
+        let pause = match backoff {
+            Some(pause) => Pause {
+                until: Some(now.after(pause)),
+                at_least: now.after(self.policy.least_pause(outcome, retry_after, pause)),
+                is_sat_out: true,
+            },
             // For ever, but for what another process may store.
-            Some(_) if backoff.is_none() => Some(self.look_again()),
-            _ => backoff.map(|backoff| self.clock.now().after(backoff)),
+            None if self.keeper.is_some() => self.pause_to_look_again(),
+            None => Pause::FOR_EVER,
         };
-        leader.fail(error.clone(), until, is_end(&error)).then_some(error)
+        let current = match renewed {
+            _ if outcome.ends_access() => Current::Goes,
+            Some(refresh_token) => self.renew(leader.previous(), refresh_token),
+            None => Current::Stays,
+        };
+        leader.fail(error.clone(), pause, current).then_some(error)
     }
-}
 
-/// Is the token dead with this error? Not so where there is nothing to refresh it with: it may still live.
-fn is_end(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::Rejected | ErrorKind::LoggedOut)
+    /// The flight's token with a new refresh token.
+    fn renew(&self, previous: Option<&Arc<Token>>, refresh_token: Secret) -> Current<Token> {
+        if let Some(previous) = previous {
+            return Current::Becomes { value: previous.renewed_with(refresh_token), usable: previous.has_access() };
+        }
+        match Token::of_refresh(refresh_token) {
+            Ok(token) => Current::Becomes { value: self.seal(token, Life::default(), 0), usable: false },
+            Err(_) => Current::Stays,
+        }
+    }
 }

@@ -180,6 +180,10 @@ impl TokenStore for FileStore {
         let directory = self.directory()?;
         Ok(Box::new(Section::new(self, directory, self.lock(timeout)?)))
     }
+
+    fn place(&self) -> String {
+        format!("the token file {}", self.path.display())
+    }
 }
 
 impl fmt::Debug for FileStore {

@@ -9,14 +9,24 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use super::Stored;
+use super::{Refusal, Stored};
 use crate::Token;
 use crate::json::{self, Value};
 use crate::token::Secret;
 
 const VERSION: u64 = 1;
 
-const MEMBERS: [&str; 6] = ["version", "access_token", "refresh_token", "scope", "lifetime_ms", "received_at_ms"];
+const MEMBERS: [&str; 9] = [
+    "version",
+    "access_token",
+    "refresh_token",
+    "scope",
+    "lifetime_ms",
+    "received_at_ms",
+    "owner",
+    "refused",
+    "refused_code",
+];
 
 /// Why a text is not a stored token. Never quotes it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,11 +49,14 @@ impl fmt::Display for Unreadable {
 }
 
 pub(crate) fn write(stored: &Stored) -> Zeroizing<String> {
-    let Stored { access, refresh, scope, lifetime, received } = stored;
+    let Stored { access, refresh, scope, lifetime, received, owner, refused } = stored;
     let strings = [
-        ("access_token", Some(access.secret())),
+        ("access_token", access.as_ref().map(Secret::secret)),
         ("refresh_token", refresh.as_ref().map(Secret::secret)),
         ("scope", scope.as_deref()),
+        ("owner", owner.as_deref()),
+        ("refused", refused.as_ref().map(|refusal| &*refusal.message)),
+        ("refused_code", refused.as_ref().and_then(|refusal| refusal.code.as_deref())),
     ];
     let numbers = [("lifetime_ms", *lifetime), ("received_at_ms", *received)];
     // As much as it can become: a buffer that grew would leave a copy behind that nobody wipes.
@@ -97,7 +110,7 @@ pub(crate) fn read(text: &[u8]) -> Result<Stored, Unreadable> {
         _ => return Err(Unreadable::Foreign("it has no version that there ever was")),
     }
     members.stored().ok_or(Unreadable::Foreign(
-        "a member is not what version 1 says, or access_token is no bearer token or missing",
+        "a member is not what version 1 says, or access_token is no access token or missing",
     ))
 }
 
@@ -110,6 +123,9 @@ struct Members {
     scope: Option<Value>,
     lifetime_ms: Option<Value>,
     received_at_ms: Option<Value>,
+    owner: Option<Value>,
+    refused: Option<Value>,
+    refused_code: Option<Value>,
 }
 
 impl Members {
@@ -121,6 +137,9 @@ impl Members {
             "scope" => &mut self.scope,
             "lifetime_ms" => &mut self.lifetime_ms,
             "received_at_ms" => &mut self.received_at_ms,
+            "owner" => &mut self.owner,
+            "refused" => &mut self.refused,
+            "refused_code" => &mut self.refused_code,
             _ => return,
         };
         *member = Some(value);
@@ -128,15 +147,22 @@ impl Members {
 
     /// Version 1. `None` if a member is of another type than it says.
     fn stored(self) -> Option<Stored> {
-        let access = Secret::from(self.access_token.and_then(text)?);
-        // What no header may carry was not written by us.
-        Token::new(access.secret()).ok()?;
+        let access = optional(self.access_token, text)?.map(Secret::from);
+        let refresh = optional(self.refresh_token, text)?.filter(|refresh| !refresh.is_empty()).map(Secret::from);
+        match &access {
+            // What no header may carry was not written by us.
+            Some(access) => drop(Token::new(access.secret()).ok()?),
+            None => drop(refresh.as_ref()?),
+        }
+        let code = optional(self.refused_code, string)?;
         Some(Stored {
             access,
-            refresh: optional(self.refresh_token, text)?.filter(|refresh| !refresh.is_empty()).map(Secret::from),
-            scope: optional(self.scope, text)?.map(|scope| scope.to_string()),
+            refresh,
+            scope: optional(self.scope, string)?,
             lifetime: optional(self.lifetime_ms, milliseconds)?,
             received: optional(self.received_at_ms, milliseconds)?,
+            owner: optional(self.owner, string)?,
+            refused: optional(self.refused, string)?.map(|message| Refusal { message, code }),
         })
     }
 }
@@ -156,6 +182,11 @@ fn text(value: Value) -> Option<Zeroizing<String>> {
     }
 }
 
+/// What is no secret.
+fn string(value: Value) -> Option<String> {
+    text(value).map(|mut text| std::mem::take(&mut *text))
+}
+
 fn milliseconds(value: Value) -> Option<Duration> {
     match value {
         Value::Number(number) if number >= 0.0 && number.fract() == 0.0 => Some(Duration::from_millis(number as u64)),
@@ -170,24 +201,29 @@ mod tests {
 
     fn stored() -> Stored {
         Stored {
-            access: Secret::new("secret-access".to_owned()),
+            access: Some(Secret::new("secret-access".to_owned())),
             refresh: Some(Secret::new("secret \"refresh\" \\ \n \u{1} ü".to_owned())),
             scope: Some("mail calendar".to_owned()),
             lifetime: Some(Duration::from_millis(3_600_500)),
             received: Some(Duration::from_millis(1_767_225_600_123)),
+            owner: Some("my-client at https://id.example.com/token".to_owned()),
+            refused: Some(Refusal { message: "refused: expired".to_owned(), code: Some("invalid_grant".to_owned()) }),
         }
     }
 
     #[test]
     fn the_text_is_json_of_version_1_and_comes_back_as_it_was() {
         let text = stored().to_text();
-        assert_eq!(text.capacity(), 256 + 6 * (13 + stored().key().len() + 13), "it never grew");
+        let lengths = 13 + stored().key().len() + 13 + 41 + 16 + 13;
+        assert_eq!(text.capacity(), 256 + 6 * lengths, "it never grew");
         let value: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(
             value,
             serde_json::json!({
                 "version": 1, "access_token": "secret-access", "refresh_token": stored().key(),
                 "scope": "mail calendar", "lifetime_ms": 3_600_500, "received_at_ms": 1_767_225_600_123_u64,
+                "owner": "my-client at https://id.example.com/token",
+                "refused": "refused: expired", "refused_code": "invalid_grant",
             })
         );
         let back = Stored::from_text(&text).unwrap();
@@ -196,6 +232,7 @@ mod tests {
             (&back.scope, back.lifetime, back.received),
             (&stored().scope, stored().lifetime, stored().received)
         );
+        assert_eq!((&back.owner, &back.refused), (&stored().owner, &stored().refused));
     }
 
     #[test]
@@ -204,6 +241,10 @@ mod tests {
         assert_eq!(*back.to_text(), "{\"version\":1,\"access_token\":\"a\"}\n");
         assert_eq!((back.lifetime, back.received), (None, None));
         assert!(back.to_token().unwrap().refresh_secret().is_none());
+        let back = Stored::from_text("{\"refresh_token\":\"r\",\"version\":1}").unwrap();
+        assert_eq!(*back.to_text(), "{\"version\":1,\"refresh_token\":\"r\"}\n");
+        let token = back.to_token().unwrap();
+        assert_eq!((token.has_access(), token.refresh_secret()), (false, Some("r")));
     }
 
     #[test]
@@ -257,6 +298,9 @@ mod tests {
             "{\"version\":1,\"access_token\":\"a\",\"received_at_ms\":1.5}",
             "{\"version\":1,\"access_token\":\"a\",\"lifetime_ms\":false}",
             "{\"version\":1,\"access_token\":\"a\",\"lifetime_ms\":-1}",
+            "{\"version\":1,\"access_token\":\"a\",\"owner\":7}",
+            "{\"version\":1,\"access_token\":\"a\",\"refused\":true}",
+            "{\"version\":1,\"refresh_token\":\"\"}",
             "{\"version\":1,\"access_token\":\"a\"} trailing",
             "\0\0\0\0",
         ] {

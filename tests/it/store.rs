@@ -95,6 +95,13 @@ impl World {
         Some((text("access_token"), text("refresh_token")))
     }
 
+    /// A text in what is stored; `-` if there is none of that name.
+    fn member(&self, name: &str) -> String {
+        let content = self.lock().content.clone().expect("something is stored");
+        let value: serde_json::Value = serde_json::from_str(&content.to_text()).unwrap();
+        value[name].as_str().unwrap_or("-").to_owned()
+    }
+
     fn holds(&self, access: &str) -> bool {
         self.content().is_some_and(|content| content.0 == access)
     }
@@ -111,7 +118,7 @@ impl World {
         Session::builder(move |previous: Option<&Token>| source.fetch(previous))
             .store(self.clone())
             .clock(self.1.clone())
-            .policy(Policy::new().with_jitter_seed(1).with_attempts(1))
+            .policy(Policy::new().with_jitter_seed(1).with_attempts(1).with_patience(Duration::ZERO))
             .observer(move |event: &Event<'_>| observer.observe(event))
     }
 
@@ -180,7 +187,7 @@ impl Exclusive for Inside<'_> {
     fn save(&mut self, stored: &Stored) -> Result<(), Error> {
         let value: serde_json::Value = serde_json::from_str(&stored.to_text()).unwrap();
         let out = self.0.out();
-        self.0.step("save", &format!("{} while {out} is out", value["access_token"].as_str().unwrap()))?;
+        self.0.step("save", &format!("{} while {out} is out", value["access_token"].as_str().unwrap_or("-")))?;
         self.0.lock().content = Some(stored.clone());
         match self.0.lock().failing.contains(&"saved") {
             true => Err(Error::store("the-store cannot tell whether that will last")),

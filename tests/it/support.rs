@@ -44,7 +44,7 @@ impl Scene {
         let observer = watch.clone();
         let builder = Session::builder(script.clone())
             .clock(clock.clone())
-            .policy(Policy::new().with_jitter_seed(7))
+            .policy(policy())
             .observer(move |event| observer.note(event));
         let session = settings(builder).build().unwrap();
         Scene { session, clock, script, watch }
@@ -80,6 +80,11 @@ impl Scene {
         self.watch.await_waiters(MANY - 1);
         crowd
     }
+}
+
+/// The default policy, but that no caller sits out a pause, so that each error is seen when it comes.
+pub(crate) fn policy() -> Policy {
+    Policy::new().with_jitter_seed(7).with_patience(Duration::ZERO)
 }
 
 pub(crate) const fn secs(seconds: u64) -> Duration {
@@ -195,6 +200,7 @@ pub(crate) enum Seen {
     AttemptFailed(Duration),
     Refreshed(u64),
     RefreshFailed(ErrorKind),
+    LoginRequired(ErrorKind),
     Superseded,
     WaitStarted,
     WaitEnded { waited: Duration, timed_out: bool },
@@ -214,6 +220,7 @@ impl Watch {
             Event::AttemptFailed { pause, .. } => Seen::AttemptFailed(pause),
             Event::Refreshed { token, .. } => Seen::Refreshed(token.generation()),
             Event::RefreshFailed { error, .. } => Seen::RefreshFailed(error.kind()),
+            Event::LoginRequired { error } => Seen::LoginRequired(error.kind()),
             Event::Superseded => Seen::Superseded,
             Event::WaitStarted => Seen::WaitStarted,
             Event::WaitEnded { waited, timed_out } => Seen::WaitEnded { waited, timed_out },

@@ -7,6 +7,7 @@ const ANSWER: Answer<'static> = Answer {
     retry_after: None,
     date: None,
     is_private: true,
+    token_type: None,
     body: b"",
     secrets: &["s3cret", "s3cret+more"],
 };
@@ -78,25 +79,36 @@ fn members_of_other_types_and_twice() {
 
 #[test]
 fn token_types() {
-    for fine in [r#""Bearer""#, r#""bearer""#, r#""BEARER""#, r#""""#, "null"] {
+    for fine in [r#""Bearer""#, r#""bearer""#, r#"" BEARER\n""#, r#""""#, r#"" ""#, "null"] {
         read(200, &format!(r#"{{"access_token":"a","token_type":{fine}}}"#)).unwrap();
     }
     read(200, r#"{"access_token":"a"}"#).unwrap();
-    let error = read(200, r#"{"access_token":"a","token_type":"DPoP"}"#).unwrap_err();
+    let body = r#"{"access_token":"a","token_type":"BearerToken","refresh_token":"next"}"#;
+    let mut error = read(200, body).unwrap_err();
     assert_eq!(error.outcome(), Outcome::Misconfigured);
-    assert!(error.to_string().contains("\"DPoP\""), "{error}");
+    assert!(error.to_string().contains("\"BearerToken\"") && error.to_string().contains("with_token_type"), "{error}");
+    assert_eq!(error.take_renewed().unwrap().secret(), "next", "the server has spent the old one");
+    for named in ["BearerToken", "bearertoken"] {
+        let answer = Answer { token_type: Some(named), body: body.as_bytes(), ..ANSWER };
+        assert_eq!(answer.read().unwrap().refresh_secret(), Some("next"));
+        let usual = br#"{"access_token":"a","token_type":"bearer"}"#;
+        Answer { body: usual, ..answer }.read().unwrap();
+    }
 }
 
 #[test]
 fn outcomes_by_code() {
-    use Outcome::{Misconfigured as M, Rejected as R, Unavailable as U};
-    let table: [(&[u16], &[&str], Outcome); 7] = [
-        (&[400, 401, 200, 500], &["invalid_grant", "access_denied", "expired_token", "invalid_token"], R),
-        (&[400, 403], &["login_required", "interaction_required", "consent_required", "no_such_code"], R),
+    use Outcome::{Misconfigured as M, Refused as F, Rejected as R, Unavailable as U};
+    let table: [(&[u16], &[&str], Outcome); 9] = [
+        (&[400, 401, 200, 500], &["invalid_grant", "expired_token", "invalid_token"], R),
+        (&[400, 401, 200], &["bad_refresh_token", "invalid_refresh_token", "token_revoked"], R),
+        (&[400, 403], &["login_required", "interaction_required", "consent_required"], R),
+        // RFC 8628's for a login, and a rate limit's for a refresh; no verdict.
+        (&[400, 403, 200], &["access_denied", "no_such_code", "internal_error"], F),
         (&[400, 401, 200], &["invalid_client", "unauthorized_client", "unsupported_grant_type"], M),
         (&[400, 401, 404], &["invalid_scope", "invalid_request", "invalid_target"], M),
         (&[400, 200, 503], &["temporarily_unavailable", "server_error", "slow_down"], U),
-        (&[429, 500, 503], &["no_such_code"], U),
+        (&[429, 500, 503], &["no_such_code", "access_denied"], U),
         (&[401, 404], &["no_such_code"], M),
     ];
     for (statuses, codes, outcome) in table {
@@ -112,7 +124,7 @@ fn outcomes_by_code() {
 
 #[test]
 fn outcomes_by_status_alone() {
-    use Outcome::{Misconfigured as M, Rejected as R, Unavailable as U, Unknown};
+    use Outcome::{Misconfigured as M, Refused as R, Unavailable as U, Unknown};
     let table = [(400, R), (403, R), (401, M), (404, M), (405, M), (413, M), (301, M), (302, M), (304, M), (307, M)];
     let later = [(408, U), (425, U), (429, U), (500, U), (502, U), (503, U), (599, U)];
     let lost = [(200, Unknown), (201, Unknown), (204, Unknown)];
@@ -127,20 +139,69 @@ fn outcomes_by_status_alone() {
 }
 
 #[test]
+fn a_new_refresh_token_is_kept_whatever_is_wrong_with_the_rest() {
+    for (rest, outcome) in [
+        (r#""access_token":"a b""#, Outcome::Misconfigured),
+        (r#""access_token":"""#, Outcome::Refused),
+        (r#""token_type":"bearer""#, Outcome::Refused),
+        (r#""access_token":"a","token_type":"mac""#, Outcome::Misconfigured),
+        (r#""error":"internal_error""#, Outcome::Refused),
+        (r#""error":"server_error""#, Outcome::Unavailable),
+        // What was refused is the old one.
+        (r#""error":"invalid_grant""#, Outcome::Refused),
+    ] {
+        let mut error = read(200, &format!(r#"{{{rest},"refresh_token":"next-secret"}}"#)).unwrap_err();
+        assert_eq!(error.outcome(), outcome, "{rest}");
+        assert!(!format!("{error} {error:?}").contains("secret"), "{error:?}");
+        assert_eq!(error.take_renewed().unwrap().secret(), "next-secret", "{rest}");
+    }
+    // An error's status says that nothing was issued: what stands there is an echo.
+    let mut error = read(400, r#"{"error":"invalid_grant","refresh_token":"r"}"#).unwrap_err();
+    assert_eq!((error.outcome(), error.take_renewed().is_none()), (Outcome::Rejected, true));
+}
+
+#[test]
+fn a_refusal_without_a_reason_may_mean_the_login_where_the_grant_has_worked() {
+    let may_need_login = |status, body: &str| {
+        let error = read(status, body).unwrap_err().of_a_grant_that_worked().into_error(Some(Duration::from_secs(1)));
+        assert!(!error.is_login_required() && error.is_retryable(), "{error}");
+        assert_eq!(error.may_need_login(), error.to_string().contains("log in again"), "{error}");
+        error.may_need_login()
+    };
+    for (status, body) in
+        [(400, ""), (403, ""), (401, ""), (401, "{}"), (400, r#"{"message":"Invalid refresh token"}"#)]
+    {
+        assert!(may_need_login(status, body), "{status} {body}");
+    }
+    for code in ["unauthorized_client", "invalid_request"] {
+        assert!(may_need_login(403, &format!(r#"{{"error":"{code}"}}"#)), "{code}");
+    }
+    // The client, the address, a page, somebody who said "later" or why: a login would not help.
+    for (status, body) in [(404, ""), (302, ""), (503, ""), (403, "<html>"), (400, r#"{"error":"rate_limited"}"#)] {
+        assert!(!may_need_login(status, body), "{status} {body}");
+    }
+    assert!(!may_need_login(401, r#"{"error":"invalid_client"}"#));
+    let error = read(403, "").unwrap_err().into_error(None);
+    assert!(!error.may_need_login(), "it has never worked: {error}");
+}
+
+#[test]
 fn a_success_without_a_good_token_is_unknown() {
     for body in [
         r#"{"access_token":""}"#,
         r#"{"access_token":null}"#,
         r#"{"access_token":["a"]}"#,
         r#"{"access_token":"a","access_token":null}"#,
-        r#"{"access_token":"a b"}"#,
-        r#"{"access_token":"a\r\nX: y"}"#,
         r#"{"access_token":"a"}{}"#,
         r#"{"access_token":"a","expires_in":1e999}"#,
         r#"{"access_token":"a""#,
         "access_token=a",
     ] {
         assert_eq!(read(200, body).unwrap_err().outcome(), Outcome::Unknown, "{body}");
+    }
+    // What came whole and cannot be sent is no lost answer: another attempt would bring the same.
+    for body in [r#"{"access_token":"a b"}"#, r#"{"access_token":"a\r\nX: y"}"#] {
+        assert_eq!(read(200, body).unwrap_err().outcome(), Outcome::Misconfigured, "{body}");
     }
     let mut long = format!("{}\"access_token\":\"a\"}}", "{");
     long.push_str(&" ".repeat(MAX_BODY - long.len()));
@@ -206,7 +267,8 @@ fn retry_after_in_both_forms() {
         (503, Some("soon"), date, None),
         (503, Some(""), date, None),
         (503, None, date, None),
-        (400, Some("120"), date, None),
+        (400, Some("120"), date, Some(120)),
+        (404, Some("120"), date, None),
     ] {
         let error = Answer { status, retry_after, date, ..ANSWER }.read().unwrap_err();
         assert_eq!(error.retry_after(), pause.map(Duration::from_secs), "{retry_after:?}");

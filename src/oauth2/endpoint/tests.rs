@@ -1,7 +1,7 @@
 use super::*;
 use crate::ErrorKind;
 use crate::oauth2::{ClientCredentials, RefreshToken};
-use crate::source::Outcome;
+use crate::outcome::Outcome;
 use crate::{Fetch, TokenSource};
 
 const URL: &str = "https://id.example.com/token";
@@ -83,7 +83,7 @@ fn nothing_is_sent_by_a_source_that_is_not_fit_or_has_no_time() {
 fn what_cannot_be_overridden() {
     let origin = Origin::parse("https://id.example.com").unwrap();
     let mut endpoint = Endpoint::new(URL.into(), "c".into(), ClientAuth::None);
-    endpoint.timeout = Duration::from_secs(3);
+    endpoint.timeout = Some(Duration::from_secs(3));
     endpoint.configure = Some(std::sync::Arc::new(|config| {
         config.max_redirects(5).http_status_as_error(true).max_idle_connections(9).user_agent("mine")
     }));
