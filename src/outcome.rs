@@ -18,6 +18,7 @@ use crate::ErrorKind;
 /// | `Unreachable`: nothing was sent | `Unavailable` | in the flight, then with backoff up to 30 s | stays |
 /// | `Unavailable`: the server said "later" | `Unavailable` | in the flight, then with backoff | stays |
 /// | `Unknown`: sent, and no whole answer came | `Unknown` | once, in the flight if there is time; never a third time | stays |
+/// | `Unreadable`: a success came, and holds no token: somebody's page, nothing at all | `Unknown` | once in the flight, then with backoff | stays |
 /// | `Unknown`, but the refresh token did not change with the last two refreshes | `Unavailable` | as `Unavailable` | stays |
 /// | `NotLoggedIn`: nothing to ask with | `NotLoggedIn` | never, until new credentials come | stays |
 /// | `LoggedOut`: another process has emptied the store | `LoggedOut` | never, until new credentials come | is gone |
@@ -43,6 +44,9 @@ pub enum Outcome {
     Unavailable,
     /// The request went out, and no whole answer came back: a rotating refresh token may be spent. Tried once more.
     Unknown,
+    /// A success came, whole, and holds no token: a page of somebody between here and the server, an empty body. The refresh
+    /// token may be spent all the same. Tried again.
+    Unreadable,
     /// There is nothing to ask with: nobody has logged in.
     NotLoggedIn,
     /// Another process has logged out: the store was emptied.
@@ -77,7 +81,7 @@ impl Outcome {
             Outcome::Rejected => ErrorKind::Rejected,
             Outcome::Misconfigured => ErrorKind::Misconfigured,
             Outcome::Refused | Outcome::Unreachable | Outcome::Unavailable => ErrorKind::Unavailable,
-            Outcome::Unknown => ErrorKind::Unknown,
+            Outcome::Unknown | Outcome::Unreadable => ErrorKind::Unknown,
             Outcome::NotLoggedIn => ErrorKind::NotLoggedIn,
             Outcome::LoggedOut => ErrorKind::LoggedOut,
             Outcome::Store => ErrorKind::Store,
@@ -89,7 +93,7 @@ impl Outcome {
     pub(crate) fn retry(self) -> Retry {
         match self {
             Outcome::Rejected | Outcome::NotLoggedIn | Outcome::LoggedOut => Retry::Never,
-            Outcome::Refused | Outcome::Unavailable | Outcome::Store => Retry::Backoff,
+            Outcome::Refused | Outcome::Unavailable | Outcome::Unreadable | Outcome::Store => Retry::Backoff,
             Outcome::Unreachable => Retry::ShortBackoff,
             Outcome::Misconfigured => Retry::AtLimit,
             Outcome::Unknown => Retry::Once,
@@ -99,7 +103,13 @@ impl Outcome {
 
     /// Is the attempt repeated within its flight, while callers wait?
     pub(crate) fn is_repeated(self) -> bool {
-        matches!(self, Outcome::Unreachable | Outcome::Unavailable | Outcome::Unknown)
+        matches!(self, Outcome::Unreachable | Outcome::Unavailable) || self.may_be_spent()
+    }
+
+    /// May the server have spent the refresh token? Then it is sent a second time only, within a flight, and after a look
+    /// whether somebody else has had more luck.
+    pub(crate) fn may_be_spent(self) -> bool {
+        matches!(self, Outcome::Unknown | Outcome::Unreadable)
     }
 
     /// Is the stored token marked as refused? It is never removed for what a server has said.
@@ -169,6 +179,7 @@ mod tests {
             Outcome::Unreachable,
             Outcome::Unavailable,
             Outcome::Unknown,
+            Outcome::Unreadable,
             Outcome::NotLoggedIn,
             Outcome::LoggedOut,
             Outcome::Store,

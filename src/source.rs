@@ -69,9 +69,10 @@ where
 ///
 /// `?` on a `ureq::Error` inside a source does the right thing: a refused connection is
 /// [`unreachable`](SourceError::unreachable), a lost answer [`unknown`](SourceError::unknown), a status 408, 425, 429 or 5xx
-/// [`unavailable`](SourceError::unavailable), 400 and 403 [`refused`](SourceError::refused), any other error status
+/// [`unavailable`](SourceError::unavailable), 400, 401 and 403 [`refused`](SourceError::refused), any other error status
 /// [`misconfigured`](SourceError::misconfigured). ureq's status error has no headers and no body: a source that knows its
-/// server's codes, or wants its `Retry-After`, reads the answer (`http_status_as_error(false)`).
+/// server's codes, or wants its `Retry-After`, reads the answer (`http_status_as_error(false)`), and says
+/// [`rejected`](SourceError::rejected) where a login is the only way out.
 pub struct SourceError(Box<Inner>);
 
 struct Inner {
@@ -137,6 +138,13 @@ impl SourceError {
         Self::new(Outcome::Unknown, message)
     }
 
+    /// An answer came that ought to hold a token, and does not: a page of somebody on the way. As
+    /// [`unknown`](Self::unknown), but it is tried again until the server says something.
+    #[must_use]
+    pub fn unreadable(message: impl Into<String>) -> Self {
+        Self::new(Outcome::Unreadable, message)
+    }
+
     /// Adds the server's `error` code (RFC 6749 §5.2).
     #[must_use]
     pub fn with_code(mut self, code: impl Into<String>) -> Self {
@@ -167,7 +175,7 @@ impl SourceError {
         if refresh_token.is_empty() {
             return self;
         }
-        if matches!(self.0.outcome, Outcome::Rejected | Outcome::Unknown) {
+        if self.0.outcome == Outcome::Rejected || self.0.outcome.may_be_spent() {
             // What was refused, or may be spent, is the old one.
             self.0.outcome = Outcome::Refused;
         }
@@ -192,7 +200,7 @@ impl SourceError {
 
     /// Where a repeat can do no harm, what is not known is merely not there yet.
     pub(crate) fn repeatable(mut self) -> Self {
-        if self.0.outcome == Outcome::Unknown {
+        if self.0.outcome.may_be_spent() {
             self.0.outcome = Outcome::Unavailable;
         }
         self
@@ -299,6 +307,7 @@ impl SourceError {
             (Outcome::Rejected | Outcome::LoggedOut | Outcome::NotLoggedIn, _) | (Outcome::Unknown, None) => {
                 Login::Required
             }
+            (Outcome::Unreadable, _) => Login::MayHelp,
             _ => login,
         };
         let advice = match outcome {
@@ -317,6 +326,7 @@ impl SourceError {
                 "the refresh token may be spent, and a second attempt failed the same way: log in again"
             }
             Outcome::Unknown => "the refresh token may be spent: it is tried once more after a pause",
+            Outcome::Unreadable => "the refresh token may be spent: it is tried again after a pause",
             Outcome::Reentrant => "a token source must not use the session that waits for it: give it its own agent",
             Outcome::Store => "no token request is made until this is fixed",
         };
@@ -369,11 +379,14 @@ impl From<Error> for SourceError {
     }
 }
 
-/// An answer that cannot be read is no answer.
 impl From<serde_json::Error> for SourceError {
     fn from(error: serde_json::Error) -> Self {
         // Line and column only: serde_json may quote the text it stumbled over, and that text holds tokens.
-        Self::unknown(format!("the answer is not the JSON expected (line {}, column {})", error.line(), error.column()))
+        Self::unreadable(format!(
+            "the answer is not the JSON expected (line {}, column {})",
+            error.line(),
+            error.column()
+        ))
     }
 }
 
@@ -384,6 +397,8 @@ impl From<ureq::Error> for SourceError {
             return own.clone().into();
         }
         let outcome = match &error {
+            // Without a body, nothing tells the client from the login.
+            ureq::Error::StatusCode(401) => Outcome::Refused,
             ureq::Error::StatusCode(status) => outcome::of_status(*status),
             error if never_sent(error) => Outcome::Unreachable,
             error if never_sendable(error) => Outcome::Misconfigured,
@@ -394,7 +409,11 @@ impl From<ureq::Error> for SourceError {
         if let ureq::Error::Json(error) = error {
             return error.into();
         }
-        Self::new(outcome, format!("the request failed: {error}")).with_cause(error)
+        let mut own = Self::new(outcome, format!("the request failed: {error}"));
+        if matches!(error, ureq::Error::StatusCode(400 | 401 | 403)) {
+            own.0.login = Login::MayHelp;
+        }
+        own.with_cause(error)
     }
 }
 

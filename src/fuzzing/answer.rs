@@ -151,7 +151,7 @@ fn assert_error(error: SourceError, answer: &Answer<'_>) {
         // To say "rejected" would end a session that may still be good.
         (None, 200..300) => match error.code() {
             Some(_) => outcome == Outcome::Refused,
-            None => matches!(outcome, Outcome::Unknown | Outcome::Misconfigured | Outcome::Refused),
+            None => matches!(outcome, Outcome::Unreadable | Outcome::Misconfigured | Outcome::Refused),
         },
         (None, 400 | 403) => outcome == Outcome::Refused,
         (None, 408 | 425 | 429 | 500..) => outcome == Outcome::Unavailable,

@@ -8,7 +8,7 @@
 //! | 2xx | another `error` code | refused: who sends errors with 200 says by it that no token was issued |
 //! | 2xx | an access token that cannot be sent | misconfigured |
 //! | 2xx | no access token, but a refresh token | refused |
-//! | 2xx | anything else | unknown: the refresh token may be spent |
+//! | 2xx | anything else | unreadable: the refresh token may be spent |
 //! | 400, 403 | anything else | refused: a firewall's page, a rate limit, a code that nobody knows |
 //! | 408, 425, 429, 5xx | anything else | unavailable, with the answer's `Retry-After` |
 //! | other 4xx | anything else | misconfigured: most likely the wrong address |
@@ -162,7 +162,7 @@ impl Answer<'_> {
 
     /// Anything that is neither a token nor an error code.
     fn failure(&self, what: &str) -> SourceError {
-        let outcome = if self.is_success() { Outcome::Unknown } else { of_status(self.status) };
+        let outcome = if self.is_success() { Outcome::Unreadable } else { of_status(self.status) };
         let hint = match self.status {
             200..300 | 404 | 405 | 410 => format!(": is this the {} endpoint's address?", self.what),
             _ => String::new(),

@@ -27,7 +27,7 @@ const TIMEOUT: Duration = Duration::from_secs(25);
 
 /// By how much the agent's time-out may be longer than what was reckoned for one request: a request with one of its own has
 /// ureq set TLS up anew.
-const SLACK: Duration = Duration::from_secs(1);
+const SLACK: Duration = Duration::from_secs(5);
 
 /// The longest time-out that makes sense; no sum of times in ureq can overflow with it.
 const MAX_TIMEOUT: Duration = Duration::from_secs(3600);

@@ -201,7 +201,7 @@ impl Shared {
             let time_left = self.policy.budget.saturating_sub(sent.since(errand.begin));
             let mut error = match self.source.fetch(Fetch { previous: used, time_left }) {
                 Ok(token) => return Answer::Fetched(self.received(token, used, sent, errand)),
-                Err(error) => self.weigh(error, errand),
+                Err(error) => self.weigh(error, stands, errand),
             };
             if let Some(refresh_token) = error.take_renewed() {
                 renewed = Some(refresh_token.clone());
@@ -215,9 +215,13 @@ impl Shared {
                 }
             }
             let outcome = error.outcome();
-            let is_lost = outcome == Outcome::Unknown;
+            let is_lost = outcome.may_be_spent();
             if outcome.is_repeated() && !(is_lost && was_lost) {
-                let pause = self.policy.pause(attempt, error.retry_after());
+                let pause = match is_lost {
+                    // What stood in the answer's way needs a moment to pass: this attempt may be the last.
+                    true => self.policy.backoff(1, Retry::Backoff, None),
+                    false => self.policy.pause(attempt, error.retry_after()),
+                };
                 // Whoever refreshes ahead of time has a token that lives: the next attempt is another call's.
                 let in_budget = attempt < self.policy.attempts && pause < self.time_to_wait(errand);
                 if in_budget && !errand.ahead {
@@ -261,15 +265,18 @@ impl Shared {
     }
 
     /// Sees a lost answer for what it is: no loss where the refresh token does not rotate.
-    fn weigh(&self, error: SourceError, errand: Errand) -> SourceError {
-        if error.outcome() != Outcome::Unknown {
+    fn weigh(&self, error: SourceError, stands: &dyn Fn() -> bool, errand: Errand) -> SourceError {
+        // Superseded, perhaps before it knew its login: what it has met says nothing of that.
+        if !error.outcome().may_be_spent() || !stands() {
             return error;
         }
         let mut history = self.history.lock();
         if history.is_repeatable() {
             return error.repeatable();
         }
-        history.count_unknown(errand.login);
+        if error.outcome() == Outcome::Unknown {
+            history.count_unknown(errand.login);
+        }
         error
     }
 

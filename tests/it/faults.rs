@@ -18,7 +18,7 @@ const CALLERS: usize = 8;
 /// The time-out where only a time-out ends a fault.
 const SHORT: Duration = Duration::from_millis(200);
 
-const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// What the buffers of two sockets hold, and more than anybody is to take of an endless answer.
 const MOST_TAKEN: u64 = 64 << 20;

@@ -134,7 +134,7 @@ fn rule_1_no_foreign_destructor_runs_under_the_mutex_an_error_calls_back_when_it
     };
     let fail_for_now = || {
         let cause = CallsBackOnDrop(Arc::clone(&later), Arc::clone(&drops));
-        fails(SourceError::unknown("perhaps").with_cause(cause))
+        fails(SourceError::refused("perhaps").with_cause(cause))
     };
     let superseded = |how: fn(&Session)| {
         let (later, fail) = (Arc::clone(&later), fail());
@@ -219,7 +219,7 @@ fn rule_2_an_observer_that_panics_leaves_refreshing_too() {
 #[test]
 fn rule_3_the_generation_grows_only_when_a_token_is_published() {
     let scene = Scene::new(vec![
-        fails(SourceError::unknown("first failure")),
+        fails(SourceError::refused("first failure")),
         panics(),
         gives("same", 300),
         gives("same", 300),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use ureq_auth::{Error, ErrorKind, Event, Policy, Session, SourceError, Token};
 
 use crate::support::{
-    Gate, MANY, Scene, Seen, Step, Watch, aside, crowd, gives, held, millis, panics, secs, step, token, unknown,
+    Gate, MANY, Scene, Seen, Step, Watch, aside, crowd, gives, held, millis, panics, policy, refused, secs, step, token,
 };
 
 #[test]
@@ -94,25 +94,25 @@ fn slow_waiter(steps: Vec<Step>, late: &Gate, start: fn() -> (Token, Policy, Dur
 
 /// Its token has expired, and under no special policy.
 fn expired() -> (Token, Policy, Duration) {
-    (token("t1", 300), Policy::new().with_jitter_seed(7), secs(300))
+    (token("t1", 300), policy(), secs(300))
 }
 
 #[test]
 fn rule_5_a_slow_waiter_gets_the_verdict_of_the_flight_it_joined_although_another_is_under_way() {
     let (first, second, late) = (Gate::default(), Gate::default(), Gate::default());
-    let scene = slow_waiter(vec![held(&first, unknown()), held(&second, gives("t2", 300))], &late, expired);
+    let scene = slow_waiter(vec![held(&first, refused()), held(&second, gives("t2", 300))], &late, expired);
     let leader = scene.ask();
     first.await_entered();
     let waiter = scene.ask();
     late.await_entered();
     first.open();
-    assert_eq!(leader.result().unwrap_err().kind(), ErrorKind::Unknown);
+    assert_eq!(leader.result().unwrap_err().kind(), ErrorKind::Unavailable);
     scene.clock.advance(secs(10));
     let next = scene.ask();
     second.await_entered();
     late.open();
     // The second flight stands still, so that this comes from the first or not at all.
-    assert_eq!(waiter.result().unwrap_err().kind(), ErrorKind::Unknown);
+    assert_eq!(waiter.result().unwrap_err().kind(), ErrorKind::Unavailable);
     second.open();
     assert_eq!(next.result().unwrap().secret(), "t2");
 }
@@ -197,7 +197,7 @@ fn cause(error: &Error) -> *const () {
 #[test]
 fn rule_6_one_failed_flight_is_one_error_for_its_waiters_and_for_those_who_come_before_the_backoff_ends() {
     let gate = Gate::default();
-    let cause_of = |text: &str| SourceError::unknown("lost").with_cause(text.to_owned());
+    let cause_of = |text: &str| SourceError::refused("a page").with_cause(text.to_owned());
     let first = cause_of("the one and only");
     let scene = Scene::expired(vec![held(&gate, step(move |_| Err(first))), gives("t2", 300)]);
     let waiting = scene.crowd_in_flight(&gate);

@@ -16,6 +16,7 @@ mod one_refresh;
 mod parsers;
 mod policy;
 mod refresh_outcomes;
+mod refresh_pauses;
 mod sharing;
 mod superseded;
 mod time;

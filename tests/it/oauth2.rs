@@ -193,8 +193,11 @@ fn errors_by_what_came() {
         (400, json, r#"{"error":"invalid_grant"}"#, ErrorKind::Rejected, "invalid_grant"),
         (401, json, r#"{"error":"invalid_client"}"#, ErrorKind::Misconfigured, "invalid_client"),
         (503, json, r#"{"error":"temporarily_unavailable"}"#, ErrorKind::Unavailable, "temporarily_unavailable"),
-        (400, json, "", ErrorKind::Rejected, "400 with an empty body"),
-        (403, json, "", ErrorKind::Rejected, "403 with an empty body"),
+        (400, json, "", ErrorKind::Unavailable, "400 with an empty body"),
+        (403, json, "", ErrorKind::Unavailable, "403 with an empty body"),
+        (403, "text/html", "<html>", ErrorKind::Unavailable, "no verdict of the authorization server"),
+        (400, json, r#"{"error":"access_denied"}"#, ErrorKind::Unavailable, "access_denied"),
+        (200, json, r#"{"ok":false,"error":"internal_error"}"#, ErrorKind::Unavailable, "internal_error"),
         (404, "text/html", "<html>", ErrorKind::Misconfigured, "not a JSON object (text/html)"),
         (
             502,
@@ -206,7 +209,7 @@ fn errors_by_what_came() {
         (200, "text/html", "<html>", ErrorKind::Unknown, "200 with something that is not a JSON object (text/html)"),
         (200, json, r#"{"access_token":"#, ErrorKind::Unknown, "not a JSON object"),
         (200, json, &long, ErrorKind::Unknown, "more than 65536 bytes"),
-        (400, json, &long, ErrorKind::Rejected, "more than 65536 bytes"),
+        (400, json, &long, ErrorKind::Unavailable, "more than 65536 bytes"),
         (200, json, r#"{"error":"invalid_grant"}"#, ErrorKind::Rejected, "invalid_grant"),
         (200, json, r#"{"access_token":"a","token_type":"mac"}"#, ErrorKind::Misconfigured, "\"mac\""),
     ] {

@@ -53,7 +53,7 @@ fn stale_point(policy: &Policy, life: u64) -> Duration {
 }
 
 fn seeded(seed: u64) -> Policy {
-    Policy::new().with_jitter_seed(seed)
+    Policy::new().with_jitter_seed(seed).with_patience(Duration::ZERO)
 }
 
 /// A scene with a token of `life` seconds that has come to this age.

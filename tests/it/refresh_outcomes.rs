@@ -1,9 +1,10 @@
 //! A refresh that fails: unavailable, rejected, misconfigured, unknown. What callers see, and what the server sees.
 
-use ureq_auth::{Error, ErrorKind, Policy, Reason, Session, SourceError};
+use ureq_auth::{Clock as _, Error, ErrorKind, ManualClock, Policy, Reason, Session, SourceError, Token};
 
 use crate::support::{
-    Gate, MANY, Scene, Seen, Step, crowd, fails, gives, held, millis, rejected, secs, token, unavailable, unknown,
+    Gate, MANY, Scene, Seen, Step, crowd, fails, gives, held, millis, policy, refused, rejected, secs, step, token,
+    unavailable, unknown,
 };
 
 /// How many times each thread calls.
@@ -74,7 +75,7 @@ fn the_pauses_between_attempts_grow_and_obey_retry_after_within_the_budget() {
 
 #[test]
 fn the_backoff_doubles_up_to_its_limit_and_begins_anew_after_a_success() {
-    let policy = || Policy::new().with_attempts(1).with_backoff(secs(1), secs(60)).with_jitter_seed(7);
+    let policy = || policy().with_attempts(1).with_backoff(secs(1), secs(60));
     let scene = Scene::with(Vec::new(), |builder| builder.policy(policy()));
     let mut backoffs = Vec::new();
     for _ in 0..40 {
@@ -104,13 +105,52 @@ fn a_server_may_ask_for_an_hour_but_not_for_ever() {
 }
 
 #[test]
-fn while_the_token_lives_nobody_sees_that_its_refresh_fails() {
-    let scene = Scene::with_token(vec![unavailable(), unavailable(), unavailable()]);
+fn while_the_token_lives_nobody_sees_that_its_refresh_fails_and_nobody_sleeps() {
+    let scene = Scene::with_token(vec![unavailable()]);
     scene.clock.advance(secs(270));
-    let session = scene.session.clone();
+    let (session, begin) = (scene.session.clone(), scene.clock.now());
     let calls = crowd(MANY, move |_| (0..CALLS).map(|_| session.token()).collect::<Vec<_>>());
     assert!(calls.gather().into_iter().flatten().all(|token| token.unwrap().secret() == "t1"));
-    assert_eq!((scene.calls(), scene.session.stats().unavailable), (3, 1), "and the server is left in peace");
+    assert_eq!((scene.calls(), scene.session.stats().unavailable), (1, 1), "and the server is left in peace");
+    assert_eq!(scene.clock.now(), begin, "the leader has not paused");
+    // The next attempt is another call's.
+    scene.script.push(gives("t2", 300));
+    scene.clock.advance(secs(1));
+    assert_eq!(scene.session.token().unwrap().secret(), "t2");
+}
+
+#[test]
+fn who_refreshes_ahead_of_time_sleeps_out_no_pause_of_the_servers() {
+    let later = || fails(SourceError::unavailable("503").with_retry_after(secs(3)));
+    let scene = Scene::with_token(vec![later(), gives("t2", 300)]);
+    scene.clock.advance(secs(270));
+    let begin = scene.clock.now();
+    assert_eq!(scene.session.token().unwrap().secret(), "t1");
+    assert_eq!(scene.clock.now(), begin);
+    scene.clock.advance(secs(3) - millis(1));
+    assert_eq!((scene.session.token().unwrap().secret(), scene.calls()), ("t1", 1));
+    scene.clock.advance(millis(1));
+    assert_eq!(scene.session.token().unwrap().secret(), "t2");
+}
+
+#[test]
+fn a_server_that_forbids_early_refreshes_costs_no_error() {
+    // Exact Online: 600 s of life, and no refresh before the last 30 s.
+    let clock = ManualClock::new(None);
+    let (now, begin) = (clock.clone(), clock.now());
+    let source = move |_: Option<&Token>| match now.now().since(begin).as_secs() {
+        0..570 => Err(SourceError::refused("access_token not expired").with_code("access_denied")),
+        _ => Ok(token("t2", 600)),
+    };
+    let builder = Session::builder(source).clock(clock.clone()).token(token("t1", 600));
+    let session = builder.policy(Policy::new().with_jitter_seed(7)).build().unwrap();
+    for _ in 0..601 {
+        session.token().expect("no caller has an error");
+        clock.advance(secs(1));
+    }
+    assert_eq!(session.token().unwrap().secret(), "t2");
+    let refused = session.stats().unavailable;
+    assert!((1..10).contains(&refused), "{refused} attempts while it was forbidden");
 }
 
 #[test]
@@ -135,12 +175,39 @@ fn inside_the_leeway_a_token_serves_until_its_real_end_when_no_other_can_be_had(
 
 #[test]
 fn a_refused_token_does_not_serve_although_its_time_has_not_come() {
-    let scene = Scene::with_token(vec![unknown(), gives("t2", 300)]);
+    let scene = Scene::with_token(vec![refused(), gives("t2", 300)]);
     let refused = scene.session.token().unwrap();
-    assert_eq!(scene.session.rejected(&refused).unwrap_err().kind(), ErrorKind::Unknown);
+    assert_eq!(scene.session.rejected(&refused).unwrap_err().kind(), ErrorKind::Unavailable);
     let error = scene.session.token().unwrap_err();
     scene.clock.advance(error.retry_after().unwrap());
     assert_eq!(scene.session.token().unwrap().secret(), "t2");
+}
+
+#[test]
+fn a_verdict_is_told_at_once_and_the_token_serves_to_its_end() {
+    let scene = Scene::with_token(vec![rejected()]);
+    scene.clock.advance(secs(270));
+    assert!(scene.session.failure().is_none());
+    assert_eq!(scene.session.token().unwrap().secret(), "t1");
+    assert_eq!(scene.watch.count(|seen| *seen == Seen::LoginRequired(ErrorKind::Rejected)), 1);
+    let failure = scene.session.failure().unwrap();
+    assert_eq!((failure.kind(), failure.code()), (ErrorKind::Rejected, Some("invalid_grant")));
+    scene.clock.advance(secs(29));
+    assert_eq!(scene.session.token().unwrap().secret(), "t1", "a second before its end");
+    scene.clock.advance(secs(1));
+    assert_eq!(call_on(&scene.session).len(), MANY * CALLS, "and after it everybody hears it at once");
+    assert_eq!(scene.calls(), 1);
+    assert!(!scene.session.retry_now(), "that brings nothing back");
+    scene.session.set(token("t2", 300)).unwrap();
+    assert!(scene.session.failure().is_none());
+}
+
+#[test]
+fn a_verdict_and_a_401_end_a_token_that_would_live() {
+    let scene = Scene::with_token(vec![rejected()]);
+    let token = scene.session.token().unwrap();
+    assert_eq!(scene.session.rejected(&token).unwrap_err().kind(), ErrorKind::Rejected);
+    assert_eq!(scene.session.token().unwrap_err().kind(), ErrorKind::Rejected);
 }
 
 #[test]
@@ -160,8 +227,6 @@ fn rejected_while_many_wait_and_call_on_is_one_call_and_1280_errors() {
     }
     scene.clock.advance(secs(1_000_000));
     assert_eq!(scene.session.token().unwrap_err().kind(), ErrorKind::Rejected, "no time heals it");
-    assert!(scene.session.current().is_none(), "the token died with its grant");
-
     scene.session.set(token("t2", 300)).unwrap();
     assert_eq!(scene.session.token().unwrap().secret(), "t2");
     scene.script.push(gives("t3", 300));
@@ -170,57 +235,147 @@ fn rejected_while_many_wait_and_call_on_is_one_call_and_1280_errors() {
 }
 
 #[test]
-fn misconfigured_is_one_call_too_but_a_token_that_lives_stays_in_use() {
-    let scene = Scene::with_token(vec![misconfigured()]);
-    scene.clock.advance(secs(270));
-    let session = scene.session.clone();
-    let calls = crowd(MANY, move |_| (0..CALLS).map(|_| session.token()).collect::<Vec<_>>());
-    assert!(calls.gather().into_iter().flatten().all(|token| token.unwrap().secret() == "t1"));
-    scene.clock.advance(secs(30));
+fn misconfigured_is_one_call_too_and_is_tried_again_at_the_backoffs_limit() {
+    let scene = Scene::expired(vec![misconfigured()]);
     let errors = call_on(&scene.session);
     assert_eq!((errors.len(), scene.calls()), (1280, 1));
+    let pause = errors[0].retry_after().unwrap();
+    assert!((secs(150)..=secs(300)).contains(&pause), "{pause:?}");
     for error in &errors {
         assert_eq!((error.kind(), error.code()), (ErrorKind::Misconfigured, Some("invalid_client")));
-        assert!(!error.is_login_required() && !error.is_retryable() && error.retry_after().is_none());
+        assert!(!error.is_login_required() && error.is_retryable());
     }
-    scene.session.set(token("t2", 300)).unwrap();
+    scene.clock.advance(pause - millis(1));
+    assert_eq!(call_on(&scene.session).len(), MANY * CALLS);
+    scene.script.push(gives("t2", 300));
+    scene.clock.advance(millis(1));
     assert_eq!(scene.session.token().unwrap().secret(), "t2");
 }
 
 #[test]
-fn unknown_is_not_repeated_in_its_flight_and_only_once_after_the_backoff() {
+fn a_lost_answer_while_many_wait_is_repeated_once_and_nobodys_error() {
     let gate = Gate::default();
-    let scene = Scene::expired(vec![held(&gate, unknown())]);
+    let scene = Scene::expired(vec![held(&gate, unknown()), gives("t2", 300)]);
     let crowd = scene.crowd_in_flight(&gate);
     gate.open();
-    let error = crowd.gather().pop().unwrap().unwrap_err();
-    assert!(error.kind() == ErrorKind::Unknown && error.is_retryable());
-    assert_eq!(scene.calls(), 1, "never repeated blindly");
-    scene.clock.advance(error.retry_after().unwrap() - millis(1));
-    assert!(call_on(&scene.session).iter().all(|error| error.kind() == ErrorKind::Unknown));
-    assert_eq!(scene.calls(), 1);
+    assert!(crowd.gather().into_iter().all(|token| token.unwrap().secret() == "t2"));
+    assert_eq!((scene.calls(), scene.session.stats().repeated_attempts), (2, 1));
+}
 
-    scene.script.push(unknown());
-    scene.clock.advance(millis(1));
-    assert!(call_on(&scene.session).iter().all(|error| error.retry_after().is_none()));
+#[test]
+fn two_lost_answers_in_one_flight_are_one_verdict_and_there_is_no_third_attempt() {
+    let gate = Gate::default();
+    let scene = Scene::expired(vec![held(&gate, unknown()), unknown()]);
+    let crowd = scene.crowd_in_flight(&gate);
+    gate.open();
+    let errors: Vec<Error> = crowd.gather().into_iter().map(Result::unwrap_err).collect();
+    for error in errors.iter().chain(&call_on(&scene.session)) {
+        assert_eq!((error.kind(), error.retry_after()), (ErrorKind::Unknown, None));
+        assert!(error.is_login_required() && !error.is_retryable() && error.to_string().contains("log in again"));
+    }
+    assert_eq!(scene.watch.count(|seen| *seen == Seen::LoginRequired(ErrorKind::Unknown)), 1);
     scene.clock.advance(secs(1_000_000));
-    assert!(call_on(&scene.session).iter().all(|error| error.to_string().contains("log in again")));
+    assert!(call_on(&scene.session).iter().all(|error| error.to_string() == errors[0].to_string()));
     assert_eq!(scene.calls(), 2, "the second in a row was the last");
 
     scene.session.set(token("t2", 300)).unwrap();
     scene.clock.advance(secs(300));
     scene.script.push(unknown());
-    let error = scene.session.token().unwrap_err();
-    assert!(error.retry_after().is_some(), "new credentials have their own second try");
-    scene.clock.advance(error.retry_after().unwrap());
     scene.script.push(gives("t3", 300));
-    assert_eq!(scene.session.token().unwrap().secret(), "t3");
+    assert_eq!(scene.session.token().unwrap().secret(), "t3", "new credentials have their own second try");
+}
+
+#[test]
+fn pages_in_the_place_of_a_token_end_no_login_however_many() {
+    let page = || fails(SourceError::unreadable("a page"));
+    let scene = Scene::expired(Vec::new());
+    for _ in 0..20 {
+        (0..2).for_each(|_| scene.script.push(page()));
+        let error = scene.session.token().unwrap_err();
+        assert!(error.kind() == ErrorKind::Unknown && error.is_retryable() && !error.is_login_required(), "{error}");
+        scene.clock.advance(error.retry_after().unwrap());
+    }
+    scene.script.push(gives("t2", 300));
+    assert_eq!(scene.session.token().unwrap().secret(), "t2");
+}
+
+#[test]
+fn a_lost_answer_to_who_refreshes_ahead_of_time_is_repeated_by_another_call() {
+    let scene = Scene::with_token(vec![unknown(), unknown()]);
+    scene.clock.advance(secs(270));
+    assert_eq!(scene.session.token().unwrap().secret(), "t1");
+    let pause = scene.session.failure().unwrap().retry_after().expect("there is a second attempt");
+    scene.clock.advance(pause);
+    assert_eq!(scene.session.token().unwrap().secret(), "t1");
+    assert_eq!(scene.session.failure().unwrap().retry_after(), None, "and no third");
+    scene.clock.advance(secs(20));
+    assert_eq!((scene.session.token().unwrap().secret(), scene.calls()), ("t1", 2));
+    scene.clock.advance(secs(10));
+    assert_eq!(scene.session.token().unwrap_err().kind(), ErrorKind::Unknown);
+}
+
+#[test]
+fn a_lost_answer_is_no_loss_where_the_refresh_token_does_not_rotate() {
+    let kept = |name: &str| {
+        let token = token(name, 300).with_refresh_token("r");
+        step(move |_| Ok(token))
+    };
+    let scene =
+        Scene::with(vec![kept("t2"), kept("t3")], |builder| builder.token(token("t1", 300).with_refresh_token("r")));
+    for name in ["t2", "t3"] {
+        scene.clock.advance(secs(300));
+        assert_eq!(scene.session.token().unwrap().secret(), name);
+    }
+    scene.clock.advance(secs(300));
+    for _ in 0..5 {
+        (0..3).for_each(|_| scene.script.push(unknown()));
+        let error = scene.session.token().unwrap_err();
+        assert!(error.kind() == ErrorKind::Unavailable && error.is_retryable(), "{error}");
+        scene.clock.advance(error.retry_after().unwrap());
+    }
+    // Once it has changed, it may change again.
+    scene.script.push(step(|_| Ok(token("t4", 300).with_refresh_token("r2"))));
+    assert_eq!(scene.session.token().unwrap().secret(), "t4");
+    scene.clock.advance(secs(300));
+    scene.script.push(unknown());
+    scene.script.push(unknown());
+    assert!(scene.session.token().unwrap_err().is_login_required());
+}
+
+#[test]
+fn predicates_pauses_and_texts_agree_in_every_state() {
+    let ways: [(&str, fn(&str) -> SourceError); 8] = [
+        ("rejected", |text| SourceError::rejected(text)),
+        ("refused", |text| SourceError::refused(text)),
+        ("misconfigured", |text| SourceError::misconfigured(text)),
+        ("unreachable", |text| SourceError::unreachable(text)),
+        ("unavailable", |text| SourceError::unavailable(text)),
+        ("unknown", |text| SourceError::unknown(text)),
+        ("unreadable", |text| SourceError::unreadable(text)),
+        ("not logged in", |text| SourceError::not_logged_in(text)),
+    ];
+    for (name, way) in ways {
+        let scene = Scene::with(Vec::new(), |builder| builder.policy(policy().with_attempts(1)));
+        // Four failures of the kind in a row, as far as the source is asked at all.
+        for round in 0..4 {
+            if scene.session.failure().is_none_or(|error| error.retry_after().is_some()) {
+                scene.script.push(fails(way("it failed")));
+            }
+            let error = scene.session.token().unwrap_err();
+            let state = format!("{name}, round {round}: {error}");
+            assert_eq!(error.is_retryable(), error.retry_after().is_some(), "{state}");
+            assert_eq!(error.is_login_required(), error.retry_after().is_none(), "{state}");
+            assert_eq!(error.is_login_required(), error.to_string().contains("log in"), "{state}");
+            assert_eq!(error.may_need_login(), error.is_login_required() || name == "unreadable", "{state}");
+            scene.clock.advance(error.retry_after().unwrap_or(secs(1_000_000)));
+        }
+    }
 }
 
 #[test]
 fn unknown_is_forgiven_by_an_answer_but_not_by_a_server_that_cannot_be_reached() {
     let scene = Scene::with(vec![unknown(), gives("t1", 300), unknown(), unavailable(), unknown()], |builder| {
-        builder.policy(Policy::new().with_attempts(1))
+        builder.policy(policy().with_attempts(1))
     });
     let wait_and_ask = || {
         scene.clock.advance(secs(300));

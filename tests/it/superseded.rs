@@ -4,11 +4,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use ureq_auth::{Clock, ErrorKind, Event, ManualClock, Policy, Session, SourceError, Tick};
+use ureq_auth::{Clock, ErrorKind, Event, ManualClock, Session, SourceError, Tick};
 
 use crate::support::{
-    Crowd, Gate, MANY, Scene, Script, Seen, Step, crowd, fails, gives, held, millis, panics, rejected, secs, step,
-    token, unavailable, unknown,
+    Crowd, Gate, MANY, Scene, Script, Seen, Step, crowd, fails, gives, held, millis, panics, policy, rejected, secs,
+    step, token, unavailable, unknown,
 };
 
 /// A crowd in a flight whose leader stands at `gate` and will answer with `then`.
@@ -180,7 +180,10 @@ fn one_panic_after_the_other_ends_at_the_callers_deadline() {
 #[test]
 fn the_failure_of_a_superseded_flight_is_not_held_against_the_new_credentials() {
     let gate = Gate::default();
-    let scene = Scene::expired(vec![held(&gate, unknown())]);
+    let scene = Scene::with(vec![held(&gate, unknown())], |builder| {
+        builder.token(token("t1", 300)).policy(policy().with_attempts(1))
+    });
+    scene.clock.advance(secs(300));
     let leader = scene.ask();
     gate.await_entered();
     scene.session.set(token("set", 300)).unwrap();
@@ -199,7 +202,7 @@ fn the_failure_of_a_superseded_flight_is_not_held_against_the_new_credentials() 
 
 #[test]
 fn a_source_that_asked_its_own_session_does_not_hide_a_lost_answer() {
-    let policy = || Policy::new().with_attempts(1).with_backoff(secs(1), secs(1)).with_jitter_seed(7);
+    let policy = || policy().with_attempts(1).with_backoff(secs(1), secs(1));
     let later: Arc<OnceLock<Session>> = Arc::default();
     let session = Arc::clone(&later);
     let asks = step(move |_| Err(session.get().unwrap().token().unwrap_err().into()));
@@ -253,7 +256,7 @@ fn credentials_that_an_observer_sets_have_a_clean_record() {
     let later: Arc<OnceLock<Session>> = Arc::default();
     let (session, done) = (Arc::clone(&later), OnceLock::new());
     let scene = Scene::with(vec![unknown(), unknown(), gives("t", 300)], |builder| {
-        builder.observer(move |event| {
+        builder.policy(policy().with_attempts(1)).observer(move |event| {
             if matches!(event, Event::RefreshStarted { .. }) && done.set(()).is_ok() {
                 session.get().unwrap().set(token("set", 300)).unwrap();
             }
@@ -302,7 +305,7 @@ impl Clock for Meddler {
 fn what_an_old_flight_has_met_is_not_held_against_a_login_made_as_it_began() {
     let clock = Meddler { clock: ManualClock::new(None), looks: Arc::default(), session: Arc::default() };
     let builder = Session::builder(Script::new(vec![unknown(), unknown()])).clock(clock.clone());
-    let session = builder.token(token("t1", 300)).policy(Policy::new().with_jitter_seed(7)).build().unwrap();
+    let session = builder.token(token("t1", 300)).policy(policy().with_attempts(1)).build().unwrap();
     clock.clock.advance(secs(300));
     clock.session.set(session.clone()).unwrap();
     assert_eq!(session.token().unwrap().secret(), "login", "the flight with the old one was overtaken");

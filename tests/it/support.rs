@@ -124,6 +124,11 @@ pub(crate) fn unavailable() -> Step {
     fails(SourceError::unavailable("the server says 500"))
 }
 
+/// A flight that fails at once, without a second attempt.
+pub(crate) fn refused() -> Step {
+    fails(SourceError::refused("a firewall's page"))
+}
+
 pub(crate) fn unknown() -> Step {
     fails(SourceError::unknown("the answer was lost"))
 }

@@ -7,7 +7,9 @@ use std::time::Duration;
 use mockito::Matcher;
 use ureq::{Agent, SendBody};
 use ureq_auth::oauth2::ClientCredentials;
-use ureq_auth::{Client, Error, ErrorKind, Event, ManualClock, NotReplayed, Policy, Session, SourceError, Token};
+use ureq_auth::{
+    Client, Error, ErrorKind, Event, ManualClock, NotReplayed, Policy, Session, SourceError, Token, TokenSource,
+};
 
 use crate::client::{Calls, client_of, in_threads, kind, plain_statuses, session, text};
 use crate::client_flight::fine;
@@ -56,6 +58,12 @@ fn trap_401_for_the_new_token_is_the_answer_and_no_loop() {
     assert_eq!(calls.count(), 2);
 }
 
+/// A session of one attempt a flight, whose callers sit out no pause.
+fn impatient(source: impl TokenSource + 'static) -> Session {
+    let policy = Policy::new().with_attempts(1).with_patience(Duration::ZERO);
+    Session::builder(source).policy(policy).build().unwrap()
+}
+
 #[test]
 fn trap_refresh_endpoint_itself_answers_401() {
     let mut issuer = mockito::Server::new();
@@ -66,9 +74,11 @@ fn trap_refresh_endpoint_itself_answers_401() {
         Ok(Token::new(token)?)
     };
     let api = Server::untouched();
-    let client = Client::new(Session::new(source).unwrap(), &api.origin()).unwrap();
+    let client = Client::new(impatient(source), &api.origin()).unwrap();
     for _ in 0..3 {
-        assert_eq!(kind(client.get(api.url("/")).call()), ErrorKind::Rejected);
+        let error = client.get(api.url("/")).call().unwrap_err();
+        let error = Error::in_ureq(&error).unwrap();
+        assert_eq!((error.kind(), error.may_need_login()), (ErrorKind::Unavailable, true), "{error}");
     }
     endpoint.assert();
 }
@@ -89,7 +99,7 @@ fn trap_leader_times_out_after_send() {
         Ok(Token::new(token)?)
     };
     let api = Server::untouched();
-    let client = Client::new(Session::new(source).unwrap(), &api.origin()).unwrap();
+    let client = Client::new(impatient(source), &api.origin()).unwrap();
     for _ in 0..3 {
         assert_eq!(kind(client.get(api.url("/")).call()), ErrorKind::Unknown);
     }

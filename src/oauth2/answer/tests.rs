@@ -124,10 +124,10 @@ fn outcomes_by_code() {
 
 #[test]
 fn outcomes_by_status_alone() {
-    use Outcome::{Misconfigured as M, Refused as R, Unavailable as U, Unknown};
+    use Outcome::{Misconfigured as M, Refused as R, Unavailable as U, Unreadable};
     let table = [(400, R), (403, R), (401, M), (404, M), (405, M), (413, M), (301, M), (302, M), (304, M), (307, M)];
     let later = [(408, U), (425, U), (429, U), (500, U), (502, U), (503, U), (599, U)];
-    let lost = [(200, Unknown), (201, Unknown), (204, Unknown)];
+    let lost = [(200, Unreadable), (201, Unreadable), (204, Unreadable)];
     let long = " ".repeat(MAX_BODY + 1);
     for (status, outcome) in table.into_iter().chain(later).chain(lost) {
         for body in ["", " ", "<html>", "{}", "[]", "7", "{\"error\":", "{\"error\":{\"code\":7}}", &long] {
@@ -186,7 +186,7 @@ fn a_refusal_without_a_reason_may_mean_the_login_where_the_grant_has_worked() {
 }
 
 #[test]
-fn a_success_without_a_good_token_is_unknown() {
+fn a_success_without_a_token_is_unreadable() {
     for body in [
         r#"{"access_token":""}"#,
         r#"{"access_token":null}"#,
@@ -197,7 +197,7 @@ fn a_success_without_a_good_token_is_unknown() {
         r#"{"access_token":"a""#,
         "access_token=a",
     ] {
-        assert_eq!(read(200, body).unwrap_err().outcome(), Outcome::Unknown, "{body}");
+        assert_eq!(read(200, body).unwrap_err().outcome(), Outcome::Unreadable, "{body}");
     }
     // What came whole and cannot be sent is no lost answer: another attempt would bring the same.
     for body in [r#"{"access_token":"a b"}"#, r#"{"access_token":"a\r\nX: y"}"#] {
@@ -207,7 +207,7 @@ fn a_success_without_a_good_token_is_unknown() {
     long.push_str(&" ".repeat(MAX_BODY - long.len()));
     read(200, &long).unwrap();
     long.push(' ');
-    assert_eq!(read(200, &long).unwrap_err().outcome(), Outcome::Unknown);
+    assert_eq!(read(200, &long).unwrap_err().outcome(), Outcome::Unreadable);
 }
 
 #[test]

@@ -5,15 +5,15 @@ use std::sync::{Barrier, Mutex};
 use std::thread;
 use std::time::Instant;
 
-use ureq_auth::{Client, Clock as _, Error, ManualClock, Policy, Session, SourceError, Token};
+use ureq_auth::{Client, Clock as _, Error, ManualClock, Session, SourceError, Token};
 
 use super::endpoint::{bound, seconds};
 use super::table::Row;
-use super::wire::{self, Refusing};
+use super::wire;
 use super::{CALLERS, SHORT};
 use crate::client::{Calls, numbered, plain_statuses};
 use crate::server::{Answer, Gate, LONG, Seen, Server};
-use crate::support::crowd;
+use crate::support::{crowd, policy};
 
 pub(crate) const HEAD: [&str; 5] = ["the API", "eight callers get", "requests", "token calls", "takes at most"];
 
@@ -188,14 +188,13 @@ fn redirect_elsewhere() -> Handler {
 /// Has eight callers meet the fault, and says what came of it.
 pub(crate) fn meet(fault: &Fault) -> Row {
     let begin = Instant::now();
-    let mut refusing = None;
     let (server, address) = match fault.place {
         Place::Answers(handler) => {
             let server = serve(handler(), fault.requests);
             let address = server.origin();
             (Some(server), address)
         }
-        Place::Refuses => (None, format!("http://{}", refusing.insert(Refusing::start()).address())),
+        Place::Refuses => (None, format!("http://{}", wire::refusing())),
         Place::SpeaksNoTls => (None, format!("https://{}", wire::start_plain())),
     };
     let clock = ManualClock::new(None);
@@ -247,7 +246,7 @@ fn session(fault: &Fault, clock: &ManualClock) -> (Session, Calls) {
         let token = issue(previous)?;
         if no_token { Err(SourceError::unavailable("503")) } else { Ok(token) }
     };
-    let builder = Session::builder(source).clock(clock.clone()).policy(Policy::new().with_jitter_seed(7));
+    let builder = Session::builder(source).clock(clock.clone()).policy(policy());
     (builder.token(Token::new("token-0").unwrap()).build().unwrap(), calls)
 }
 

@@ -1,4 +1,4 @@
-//! Faults of the token endpoint, met by a crowd that waits, by one that has a token that lives, and for an hour.
+//! Faults of the token endpoint, met by a crowd that waits, by one that has a token that lives, and for a day.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -6,28 +6,30 @@ use std::time::{Duration, Instant};
 
 use ureq_auth::oauth2::RefreshToken;
 use ureq_auth::{
-    Client, Clock as _, Error, Event, Fetch, ManualClock, Policy, Session, SourceError, Token, TokenSource,
+    Client, Clock as _, Error, ErrorKind, Event, Fetch, ManualClock, MemoryStore, Session, SourceError, Token,
+    TokenSource, TokenStore as _,
 };
 
 use super::table::Row;
-use super::wire::{self, Refusing};
-use super::{CALLERS, HOUR, SHORT};
+use super::wire;
+use super::{CALLERS, DAY, SHORT};
 use crate::client::plain_statuses;
 use crate::server::{Answer, Gate, LONG, Server};
-use crate::support::{Seen, WALL, Watch, crowd, jwt, millis, secs, token};
+use crate::support::{Seen, WALL, Watch, crowd, jwt, millis, policy, secs, token};
 
-pub(crate) const HEAD: [&str; 7] = [
+pub(crate) const HEAD: [&str; 8] = [
     "the token endpoint",
     "eight callers that wait get",
     "callers whose token lives get",
     "token calls",
     "takes at most",
     "next try",
-    "in an hour of it",
+    "in a day of it",
+    "the stored token",
 ];
 
-/// More token calls than this in an hour of any fault are a storm.
-const HOURLY: usize = 100;
+/// More token calls than this in a day of any fault are a storm: three attempts in a flight, and a flight each 150 s.
+const DAILY: usize = 3 * 600;
 
 pub(crate) struct Fault {
     name: &'static str,
@@ -47,26 +49,26 @@ enum Place {
 
 pub(crate) fn faults() -> Vec<Fault> {
     let answers = |name, calls, answer| Fault { name, place: Place::Answers(answer), calls };
-    let hangs = |name, answer| Fault { name, place: Place::Hangs(answer), calls: 1 };
+    let hangs = |name, answer| Fault { name, place: Place::Hangs(answer), calls: 2 };
     vec![
         Fault { name: "refuses the connection", place: Place::Refuses, calls: 0 },
         Fault { name: "speaks plain HTTP where TLS is expected", place: Place::SpeaksNoTls, calls: 0 },
-        answers("speaks TLS where plain HTTP is expected", 1, || wire::cut_after(wire::TLS_ALERT)),
-        answers("sends garbage", 1, || wire::cut_after("SSH-2.0-server\r\n")),
+        answers("speaks TLS where plain HTTP is expected", 2, || wire::cut_after(wire::TLS_ALERT)),
+        answers("sends garbage", 2, || wire::cut_after("SSH-2.0-server\r\n")),
         hangs("does not answer in time", wire::silence),
         hangs("sends a byte a second", || wire::drip("")),
         hangs("sends its answer's body a byte a second", || wire::drip(LONG_BODY)),
-        answers("cuts the connection before its answer", 1, wire::cut),
-        answers("cuts it in the midst of the head", 1, || wire::cut_after("HTTP/1.1 200 OK\r\nContent-Ty")),
-        answers("cuts it in the midst of a 200's body", 1, || Answer::ok("{\"access_token\":\"new\"").torn()),
+        answers("cuts the connection before its answer", 2, wire::cut),
+        answers("cuts it in the midst of the head", 2, || wire::cut_after("HTTP/1.1 200 OK\r\nContent-Ty")),
+        answers("cuts it in the midst of a 200's body", 2, || Answer::ok("{\"access_token\":\"new\"").torn()),
         answers("cuts it in the midst of a 400's body", 3, || Answer::new(400).body("{\"error\":").torn()),
         answers("cuts it after the answer", 1, || issued("new").closing()),
-        answers("answers 200 with 10 GB", 1, || wire::endless(LONG_BODY)),
-        answers("answers 200 with 10 GB in one chunk", 1, || wire::endless(ONE_CHUNK)),
+        answers("answers 200 with 10 GB", 2, || wire::endless(LONG_BODY)),
+        answers("answers 200 with 10 GB in one chunk", 2, || wire::endless(ONE_CHUNK)),
         answers("answers 400 with 10 GB", 1, || {
             wire::endless("HTTP/1.1 400 No\r\nContent-Length: 10737418240\r\n\r\n")
         }),
-        answers("answers with a header of 10 GB", 1, || wire::endless("HTTP/1.1 200 OK\r\nX: ")),
+        answers("answers with a header of 10 GB", 2, || wire::endless("HTTP/1.1 200 OK\r\nX: ")),
         answers("answers 503", 3, || Answer::new(503)),
         answers("answers 503, `Retry-After: 5`", 3, || Answer::new(503).header("Retry-After", "5")),
         answers("answers 503, `Retry-After` a date in 5 s", 3, || dated(503, 5)),
@@ -76,12 +78,20 @@ pub(crate) fn faults() -> Vec<Fault> {
             Answer::new(429).header("Retry-After", "9".repeat(30))
         }),
         answers("answers 502 with HTML", 3, || html(502)),
-        answers("answers 200 with HTML", 1, || html(200)),
-        answers("answers 200 without `access_token`", 1, || json(200, "{\"token_type\":\"bearer\"}")),
+        answers("answers 200 with HTML", 2, || html(200)),
+        answers("answers 200 without `access_token`", 2, || json(200, "{\"token_type\":\"bearer\"}")),
         answers("answers 200 with a token that expired an hour ago", 1, || json(200, &expired())),
         answers("answers 400 `invalid_grant`", 1, || json(400, "{\"error\":\"invalid_grant\"}")),
+        answers("answers 400 `invalid_client`", 1, || json(400, "{\"error\":\"invalid_client\"}")),
+        answers("answers 400 with a code that nobody knows", 1, || json(400, "{\"error\":\"too_early\"}")),
+        answers("answers 200 with an error code that nobody knows", 1, || json(200, "{\"error\":\"internal\"}")),
+        answers("answers 200 with a token of an odd type", 1, || {
+            json(200, r#"{"access_token":"a","token_type":"mac","refresh_token":"r"}"#)
+        }),
         answers("answers 400, empty", 1, || Answer::new(400)),
         answers("answers 403, empty", 1, || Answer::new(403)),
+        answers("answers 403 with HTML", 1, || html(403)),
+        answers("answers 404 with HTML", 1, || html(404)),
         answers("answers 401", 1, || Answer::new(401).header("WWW-Authenticate", "Basic")),
         answers("redirects", 1, || Answer::redirect(307, "/elsewhere")),
     ]
@@ -122,16 +132,17 @@ pub(crate) fn meet(fault: &Fault) -> Row {
     let begin = Instant::now();
     let (waiting, calls, at_most, next_try) = World::new(fault, fault.calls).met_by_a_crowd_that_waits();
     let living = World::new(fault, fault.calls).met_while_the_token_lives();
-    let hour = World::new(fault, HOURLY).met_for_an_hour();
     // Where only a time-out ends it, that is a short one. Where one would be a hang, it is longer than this.
     assert!(begin.elapsed() < LONG / 2, "{}: somebody hangs", fault.name);
-    vec![fault.name.to_owned(), waiting, living, calls, at_most, next_try, hour]
+    let (day, stored) = World::new(fault, DAILY).met_for_a_day();
+    vec![fault.name.to_owned(), waiting, living, calls, at_most, next_try, day, stored]
 }
 
 struct World {
     session: Session,
     client: Client,
     clock: ManualClock,
+    store: MemoryStore,
     watch: Watch,
     timeouts: Arc<AtomicUsize>,
     is_broken: Arc<AtomicBool>,
@@ -141,7 +152,6 @@ struct World {
     broken: Option<Server>,
     well: Server,
     api: Server,
-    _refusing: Option<Refusing>,
 }
 
 impl World {
@@ -156,14 +166,13 @@ impl World {
                 answer()
             })
         };
-        let mut refusing = None;
         let (broken, url) = match fault.place {
             Place::Answers(answer) | Place::Hangs(answer) => {
                 let server = script(answer);
                 let url = server.url("/token");
                 (Some(server), url)
             }
-            Place::Refuses => (None, format!("http://{}/token", refusing.insert(Refusing::start()).address())),
+            Place::Refuses => (None, format!("http://{}/token", wire::refusing())),
             Place::SpeaksNoTls => (None, format!("https://{}/token", wire::start_plain())),
         };
         let well = Server::script([issued("new"), issued("newer")]);
@@ -174,10 +183,13 @@ impl World {
         });
 
         let is_broken = Arc::new(AtomicBool::new(true));
-        let patience = if matches!(fault.place, Place::Hangs(_)) { SHORT } else { LONG };
+        let mut source = RefreshToken::new(url, "c", "unused");
+        if matches!(fault.place, Place::Hangs(_)) {
+            source = source.with_timeout(SHORT);
+        }
         let source = Source {
             is_broken: Arc::clone(&is_broken),
-            broken: RefreshToken::new(url, "c", "unused").with_timeout(patience),
+            broken: source,
             well: RefreshToken::new(well.url("/token"), "c", "unused").with_timeout(LONG),
         };
         let clock = ManualClock::new(Some(secs(WALL)));
@@ -195,15 +207,17 @@ impl World {
             // ureq's words.
             counting.fetch_add(usize::from(text.contains("timeout: ")), Ordering::SeqCst);
         };
+        let store = MemoryStore::new();
         let session = Session::builder(source)
             .clock(clock.clone())
-            .policy(Policy::new().with_jitter_seed(7))
-            .token(token("old", 300).with_refresh_token("r"))
+            .policy(policy())
+            .store(store.clone())
             .observer(observer)
             .build()
             .unwrap();
+        session.set(token("old", 300).with_refresh_token("r")).unwrap();
         let client = Client::builder(session.clone()).origin(api.origin()).configure(plain_statuses).build().unwrap();
-        World { session, client, clock, watch, timeouts, is_broken, lead, broken, well, api, _refusing: refusing }
+        World { session, client, clock, store, watch, timeouts, is_broken, lead, broken, well, api }
     }
 
     /// The token has expired: the leader goes on when all others wait for it.
@@ -217,6 +231,9 @@ impl World {
         let next_try = match self.session.token() {
             Ok(_) => "–".to_owned(),
             Err(error) => match self.next_try(&error) {
+                Some(pause) if error.kind() == ErrorKind::Misconfigured => {
+                    format!("after {}", seconds(bound(pause, 300_000)))
+                }
                 Some(pause) => format!("after {}", seconds(bound(pause, 1000))),
                 None => "none: ended".to_owned(),
             },
@@ -240,14 +257,14 @@ impl World {
     }
 
     /// A caller that asks again as soon as it may.
-    fn met_for_an_hour(self) -> String {
+    fn met_for_a_day(self) -> (String, String) {
         (1..CALLERS).for_each(|_| self.lead.open());
         self.clock.advance(secs(300));
         let begin = self.clock.now();
         let error = loop {
-            let Err(error) = self.session.token() else { return "–".to_owned() };
+            let Err(error) = self.session.token() else { return ("–".to_owned(), "the new one".to_owned()) };
             match error.retry_after() {
-                Some(pause) if self.clock.now().since(begin) < HOUR => {
+                Some(pause) if self.clock.now().since(begin) < DAY => {
                     let again = self.session.token().unwrap_err();
                     assert_eq!(again.to_string(), error.to_string(), "no other try before its time");
                     self.clock.advance(pause);
@@ -256,9 +273,21 @@ impl World {
             }
         };
         let attempts = self.watch.count(|seen| matches!(seen, Seen::AttemptFailed(_) | Seen::RefreshStarted(_)));
+        let stored = self.stored();
         match self.next_try(&error) {
-            Some(_) => format!("{attempts} attempts"),
-            None => format!("{attempts}, then ended"),
+            Some(_) => (format!("{attempts} attempts"), stored),
+            None => (format!("{attempts}, then ended"), stored),
+        }
+    }
+
+    /// What has become of the stored token.
+    fn stored(&self) -> String {
+        let text = self.store.load().unwrap().expect("nothing removes it").to_text();
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!((value["access_token"].as_str(), value["refresh_token"].as_str()), (Some("old"), Some("r")));
+        match value["refused"].as_str() {
+            Some(_) => "stays, marked".to_owned(),
+            None => "stays".to_owned(),
         }
     }
 
@@ -266,7 +295,7 @@ impl World {
     fn next_try(&self, error: &Error) -> Option<Duration> {
         self.is_broken.store(false, Ordering::SeqCst);
         let pause = error.retry_after();
-        self.clock.advance(pause.unwrap_or(24 * HOUR));
+        self.clock.advance(pause.unwrap_or(DAY));
         if pause.is_none() {
             assert_eq!(self.session.token().unwrap_err().to_string(), error.to_string(), "everybody is told the same");
             assert_eq!(self.well.count(), 0, "and nothing is sent");
@@ -277,16 +306,20 @@ impl World {
     }
 
     fn at_most(&self) -> String {
+        let calls = self.broken.as_ref().map(Server::count);
         let timeouts = self.timeouts.load(Ordering::SeqCst);
         let pauses = self.watch.seen().into_iter().filter_map(|seen| match seen {
             Seen::AttemptFailed(pause) => Some(pause),
             _ => None,
         });
-        let pauses: Duration = pauses.zip([500, 1000]).map(|(pause, longest)| bound(pause, longest)).sum();
+        let pauses: Duration = pauses
+            .zip(if calls == Some(2) { [1000, 0] } else { [500, 1000] })
+            .map(|(pause, longest)| bound(pause, longest))
+            .sum();
         match (timeouts, pauses.is_zero()) {
             (0, true) => "at once".to_owned(),
             (0, false) => format!("pauses of {}", seconds(pauses)),
-            (1, true) => "the request's time-out".to_owned(),
+            (2, false) => format!("two time-outs, and a pause of {}", seconds(pauses)),
             both => panic!("{both:?}"),
         }
     }

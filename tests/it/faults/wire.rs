@@ -74,22 +74,12 @@ fn until_gone(mut stream: &TcpStream) {
     while matches!(stream.read(&mut [0; 1024]), Ok(1..)) {}
 }
 
-/// A port where nobody listens, and which nobody else can take: it is the near end of a connection to somewhere else.
-pub(crate) struct Refusing {
-    near: TcpStream,
-    _far: TcpStream,
-}
-
-impl Refusing {
-    pub(crate) fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        Refusing { near, _far: listener.accept().unwrap().0 }
-    }
-
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.near.local_addr().unwrap()
-    }
+/// A port where nobody listens. Not one of those that connections get for their near end: among thousands of attempts, one
+/// would connect to itself.
+pub(crate) fn refusing() -> SocketAddr {
+    let ports = 1..1024;
+    let refuses = |address: &SocketAddr| TcpStream::connect(address).is_err();
+    ports.map(|port| SocketAddr::from(([127, 0, 0, 1], port))).find(refuses).expect("a low port where nobody listens")
 }
 
 /// Plain HTTP where TLS is expected: tells whoever connects that this was no request, and waits for it to go.
