@@ -49,6 +49,8 @@ mod log_out;
 #[cfg(feature = "ureq")]
 mod oauth2;
 #[cfg(feature = "ureq")]
+mod providers;
+#[cfg(feature = "ureq")]
 mod server;
 mod store;
 #[cfg(feature = "ureq")]
