@@ -26,6 +26,7 @@
 //! | [`TokenStore`] | where the token outlives the process: [`MemoryStore`], `FileStore` |
 //! | [`Policy`] | when to refresh, how often to try, how long to wait |
 //! | [`Error`], [`ErrorKind`] | what went wrong, and what to do now |
+//! | [`SourceError`], [`Outcome`] | how an attempt to get a token failed, and what follows |
 //! | [`Event`], [`Stats`] | what happens inside, for an observer, and counted |
 //! | [`Clock`] | the time; [`ManualClock`] for tests |
 //! | [`challenge`], [`jwt`] | the two parsers, for whoever needs them |
@@ -37,12 +38,13 @@
 //! little before its end: callers wait for the one refresh under way. A 401 that is the token's fault does the same, and
 //! the refused request is sent again, once. No thread runs in the background.
 //!
-//! If a refresh fails, it matters how. *Rejected*: the session has ended, every caller is told at once, and nothing more
-//! is sent until [`Session::set`]. *Unavailable*: the flight tries again, then pauses, longer each time; as long as the
-//! old token lives, nobody sees an error. *Unknown*, when the request went out and no answer came: a refresh token that
-//! rotates may be spent, so there is one more try after a pause, and an error kind that says so.
+//! If a refresh fails, [`Outcome`] says how, and what follows: what callers hear, when it is tried again, what becomes of
+//! the stored token. While the old token lives, nobody sees an error. Only the authorization server's own refusal, with a
+//! code (`invalid_grant`), and a second lost response to a token request with a rotating refresh token need a new login:
+//! [`Event::LoginRequired`] tells it at once, and nothing more is sent until [`Session::set`]. Everything else is tried
+//! again, with pauses.
 //!
-//! All who wait for one refresh share its one verdict, and each has a deadline of its own.
+//! All who wait for one refresh get the same result, and each has a deadline of its own.
 //!
 //! # What it does not do
 //!

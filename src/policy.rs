@@ -94,8 +94,8 @@ impl Policy {
     ///
     /// A server may forbid early refreshes. That costs no caller an error: the old token serves, and the refresh is tried
     /// again at the latest when the token counts as expired. To spare such a server the attempts, make the window no longer
-    /// than it allows: `with_stale_window(5, Duration::from_secs(30))` for one that refuses before the last 30 seconds of
-    /// 10 minutes.
+    /// than it allows, and a little shorter, since the server counts from its response: `with_stale_window(5,
+    /// Duration::from_secs(25))` for one that refuses before the last 30 seconds of 10 minutes.
     #[must_use]
     pub fn with_stale_window(mut self, percent: u32, at_most: Duration) -> Self {
         self.stale = Window { percent, at_most };
