@@ -2,12 +2,13 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind as Io, Seek as _, Write as _};
+use std::iter;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
 
 use rustix::fs::{FlockOperation, flock};
 
-use super::checked::{check, check_is_file, failed, is_at, open, own};
+use super::checked::{IfWide, check, check_is_file, failed, is_at, open, own};
 use super::{FileStore, MAX_LENGTH, Read};
 use crate::store::{Exclusive, Stored};
 use crate::{Error, Result};
@@ -15,7 +16,7 @@ use crate::{Error, Result};
 /// What is written ahead of an exchange, at least, to have the room for its result.
 const RESERVE: usize = 16 * 1024;
 
-/// So many files that were no tokens are kept beside the store.
+/// So many unreadable token files are kept beside the store.
 const MAX_ASIDE: u32 = 100;
 
 pub(super) struct Section<'a> {
@@ -42,13 +43,18 @@ impl<'a> Section<'a> {
         self.store.beside(".tmp")
     }
 
+    fn aside(&self, number: u32) -> PathBuf {
+        self.store.beside(&format!(".corrupt-{number}"))
+    }
+
     fn begin(&self) -> Result<Next> {
         let directory = File::open(self.directory).map_err(|error| failed("opened", self.directory, &error))?;
         let path = self.temporary();
         remove_if_there(&path)?;
         let file = open(&path, OpenOptions::new().write(true).create_new(true))
             .map_err(|error| failed("created", &path, &error))?;
-        let metadata = check(&path, &file)?;
+        // It was made with mode 0600. If it has another, this file system keeps no modes: the error says so.
+        let metadata = check(&path, &file, IfWide::Narrow)?;
         own(&file, &metadata).map_err(|error| failed("created", &path, &error))?;
         Ok(Next { file, directory })
     }
@@ -108,7 +114,7 @@ impl<'a> Section<'a> {
     /// Renames what is no token, and says so. An error if it has to stay where it is.
     fn put_aside(&self, why: &str) -> Result<Error> {
         for number in 1..=MAX_ASIDE {
-            let aside = self.store.beside(&format!(".corrupt-{number}"));
+            let aside = self.aside(number);
             if fs::symlink_metadata(&aside).is_ok() {
                 continue;
             }
@@ -166,13 +172,16 @@ impl Exclusive for Section<'_> {
 
     fn remove(&mut self) -> Result<()> {
         check_is_file(&self.store.path)?;
-        // A process that was killed may have left a token in it.
-        remove_if_there(&self.temporary())?;
-        if !remove_if_there(&self.store.path)? {
-            return Ok(());
+        // A killed process may have left a token in the temporary file, and what was moved aside may be half of one.
+        let beside = (1..=MAX_ASIDE).map(|number| self.aside(number)).chain([self.temporary()]);
+        // All of them are tried, the token first, whatever stands in the way of one.
+        let removed: Vec<_> =
+            iter::once(self.store.path.clone()).chain(beside).map(|path| remove_if_there(&path)).collect();
+        if removed.iter().any(|removed| matches!(removed, Ok(true))) {
+            let directory = File::open(self.directory).map_err(|error| failed("opened", self.directory, &error))?;
+            self.sync(&directory)?;
         }
-        let directory = File::open(self.directory).map_err(|error| failed("opened", self.directory, &error))?;
-        self.sync(&directory)
+        removed.into_iter().find_map(Result::err).map_or(Ok(()), Err)
     }
 }
 

@@ -186,12 +186,27 @@ fn a_token_that_could_not_be_read_back_is_not_stored() {
 }
 
 #[test]
-fn a_logout_leaves_no_token_behind_not_even_a_killed_processs() {
+fn a_logout_leaves_no_token_behind_not_even_a_killed_processs_or_half_of_one() {
     let place = Place::new();
+    let log_out = || place.store().exclusive(LONG).unwrap().remove();
+    let whole = stored("a2").to_text();
     save(&place.store(), "a1").unwrap();
-    fs::write(place.beside(".tmp"), &*stored("a2").to_text()).unwrap();
-    place.store().exclusive(LONG).unwrap().remove().unwrap();
+    fs::write(place.beside(".tmp"), &*whole).unwrap();
+    for number in [1, 2, 100] {
+        fs::write(place.beside(&format!(".corrupt-{number}")), &whole[..whole.len() - 3]).unwrap();
+    }
+    log_out().unwrap();
     assert_eq!(place.names(), ["token.json.lock"]);
+    // Where the token itself is gone already, too.
+    fs::write(place.beside(".corrupt-1"), &whole[..whole.len() - 3]).unwrap();
+    log_out().unwrap();
+    assert_eq!(place.names(), ["token.json.lock"]);
+    // What cannot be removed is an error, after all else is gone.
+    save(&place.store(), "a1").unwrap();
+    fs::create_dir_all(place.beside(".corrupt-1")).unwrap();
+    fs::write(place.beside(".corrupt-2"), &*whole).unwrap();
+    assert!(log_out().unwrap_err().to_string().contains("token.json.corrupt-1"));
+    assert_eq!(place.names(), ["token.json.corrupt-1", "token.json.lock"]);
 }
 
 #[test]
