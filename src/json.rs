@@ -10,9 +10,6 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 use zeroize::Zeroizing;
 
 /// A member's value, as far as anybody here needs it: what cannot be used must not make the rest unreadable.
-///
-/// serde_json keeps a text that has escapes in it in a buffer of its own while it reads, which is not wiped; tokens have
-/// none, unless a server escapes the `/`.
 #[derive(Default)]
 pub(crate) enum Value {
     Text(Zeroizing<String>),
@@ -29,12 +26,52 @@ pub(crate) enum Value {
 /// Hands each member of the object `text` that has one of the names `wanted` to `take`, which may refuse it by `None`. `None`
 /// too if `text` is no object. All others are skipped, whatever is in them.
 pub(crate) fn read_object(text: &[u8], wanted: &[&str], take: &mut dyn FnMut(&str, Value) -> Option<()>) -> Option<()> {
+    let resolved = text.contains(&b'\\').then(|| without_needless_escapes(text));
+    let text = resolved.as_deref().map_or(text, Vec::as_slice);
     let mut refused = false;
     let mut take = |name: &str, value| refused |= take(name, value).is_none();
     let mut json = serde_json::Deserializer::from_slice(text);
     let value = Any { wanted, take: Some(&mut take) }.deserialize(&mut json).ok()?;
     json.end().ok()?;
     (matches!(value, Value::Object) && !refused).then_some(())
+}
+
+/// The same text with its needless escapes resolved: those of printable ASCII characters other than quotation mark and backslash.
+///
+/// serde_json reads a string that has escapes into a buffer of its own, which nobody wipes. Tokens have needless ones at most,
+/// from servers that escape `/` or `+`.
+fn without_needless_escapes(text: &[u8]) -> Zeroizing<Vec<u8>> {
+    let mut resolved = Zeroizing::new(Vec::with_capacity(text.len()));
+    let mut is_string = false;
+    let mut rest = text;
+    while let Some((first, behind)) = rest.split_first() {
+        let (piece, behind): (&[u8], _) = match (first, behind) {
+            (b'\\', [b'/', behind @ ..]) if is_string => (b"/", behind),
+            (b'\\', [b'u', digits @ ..]) if is_string => match character(digits) {
+                Some(c) => {
+                    resolved.push(c);
+                    (b"", digits.get(4..).unwrap_or_default())
+                }
+                None => (b"\\u", digits),
+            },
+            // Both, so that the second one is not taken for the begin of an escape or the end of the string.
+            (b'\\', [_, behind @ ..]) => (rest.get(..2).unwrap_or_default(), behind),
+            _ => {
+                is_string ^= *first == b'"';
+                (rest.get(..1).unwrap_or_default(), behind)
+            }
+        };
+        resolved.extend_from_slice(piece);
+        rest = behind;
+    }
+    resolved
+}
+
+/// The character of these four hexadecimal digits (RFC 8259 section 7), if it needs no escape.
+fn character(digits: &[u8]) -> Option<u8> {
+    let digits = digits.get(..4)?;
+    let code = digits.iter().try_fold(0, |code, digit| Some(16 * code + char::from(*digit).to_digit(16)?))?;
+    u8::try_from(code).ok().filter(|c| matches!(c, b' '..=b'~') && !matches!(c, b'"' | b'\\'))
 }
 
 /// The members of these names, in this order; what is missing is [`Value::Other`]. `None` if the text is no JSON object.
@@ -163,6 +200,38 @@ mod tests {
         let nested = |depth: usize| format!("{{\"a\":{}{}}}", "[".repeat(depth), "]".repeat(depth));
         assert!(names(&nested(100)).is_some());
         assert!(names(&nested(1_000_000)).is_none());
+    }
+
+    #[test]
+    fn escapes_mean_the_same_whether_they_are_needed_or_not() {
+        for (text, means) in [
+            (r"a\/b\u002Bc\u002b\u0041", "a/b+c+A"),
+            (r"\\/\\u002b", r"\/\u002b"),
+            (r#"\"\u0022\u005c\\"#, r#"""\\"#),
+            (r"\u00fc\ud83d\ude00\u007f\u0000\n", "\u{fc}\u{1f600}\u{7f}\0\n"),
+        ] {
+            let json = format!(r#"{{"a":"{text}"}}"#);
+            let mut found = None;
+            let mut take = |_: &str, value| {
+                found = Some(value);
+                Some(())
+            };
+            read_object(json.as_bytes(), &["a"], &mut take).unwrap();
+            assert!(matches!(found, Some(Value::Text(text)) if *text == means), "{json}");
+        }
+        // A string that serde_json need not unescape is one that it keeps no copy of.
+        assert_eq!(*without_needless_escapes(br#"{"a\u002f":"\/\u002B\u007e"}"#), br#"{"a/":"/+~"}"#);
+        for wrong in [
+            r#"{"a":"\u"}"#,
+            r#"{"a":"\u00"}"#,
+            r#"{"a":"\u00+1"}"#,
+            r#"{"a":"\x"}"#,
+            r#"{"a":"\"#,
+            r#"{\u0020}"#,
+            r#"{\/}"#,
+        ] {
+            assert_eq!(names(wrong), None, "{wrong}");
+        }
     }
 
     #[cfg(feature = "ureq")]

@@ -38,10 +38,8 @@ pub(crate) use refresh::{Between, Look};
 ///
 /// # After `fork`
 ///
-/// A child process that was forked and runs no other program has a copy of the session. Parent and child then spend the same
-/// refresh token, which a server that rotates may answer by ending the login; they send on the same connections; and a
-/// refresh that was under way in the parent never ends in the child, so its callers wait until their deadline. Fork before
-/// the first session is built, and build one in the child. Sessions in several processes share a login by way of a store.
+/// A forked child that runs no other program has a copy: it spends the parent's refresh token, sends on its connections, and
+/// waits in vain for its refresh. Build sessions after the fork; they share a login by way of a store.
 #[derive(Clone)]
 pub struct Session(Arc<Shared>);
 

@@ -19,7 +19,8 @@ pub(crate) const MAX_LIFETIME: Duration = Duration::from_secs(366 * 24 * 3600);
 
 /// An access token, ready to be sent, and what came with it.
 ///
-/// There is no `Display`, its `Debug` shows no secret, and its memory is wiped when the last user lets go of it.
+/// There is no `Display`, its `Debug` shows no secret, and its memory is wiped when the last user lets go of it. (What ureq and
+/// a TLS library copy into buffers of theirs is not this crate's to wipe.)
 pub struct Token {
     /// The value of the `Authorization` header, scheme and all; the token itself is the part after [`SCHEME`].
     authorization: Secret,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use ureq::config::ConfigBuilder;
-use ureq::http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, DATE, RETRY_AFTER};
+use ureq::http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, DATE, RETRY_AFTER};
 use ureq::http::{HeaderName, HeaderValue, Method, Request, Response, Uri};
 use ureq::typestate::AgentScope;
 use ureq::{Agent, Body};
@@ -229,6 +229,8 @@ impl Endpoint {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
         headers.insert(CONTENT_LENGTH, HeaderValue::from(form.len()));
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        // A decoder keeps a copy of the tokens that nobody wipes.
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         if let Some(credentials) = credentials {
             headers.insert(AUTHORIZATION, credentials.to_header().map_err(unfit)?);
         }

@@ -1,5 +1,6 @@
 //! The members of a token answer (RFC 6749 §5.1, §5.2), read straight into wiped memory.
 
+use std::ops::Deref;
 use std::time::Duration;
 
 use zeroize::Zeroizing;
@@ -11,12 +12,23 @@ use crate::json::{self, Value};
 /// Of members that come twice the last one counts.
 pub(crate) struct Fields {
     pub(crate) access_token: Option<Zeroizing<String>>,
-    pub(crate) token_type: Option<String>,
+    pub(crate) token_type: Option<Wiped>,
     pub(crate) refresh_token: Option<Zeroizing<String>>,
     pub(crate) expires_in: Option<Duration>,
     pub(crate) scope: Option<String>,
-    pub(crate) error: Option<String>,
-    pub(crate) error_description: Option<String>,
+    pub(crate) error: Option<Wiped>,
+    pub(crate) error_description: Option<Wiped>,
+}
+
+/// A text that is no secret, unless a server has put one there.
+pub(crate) struct Wiped(Zeroizing<String>);
+
+impl Deref for Wiped {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
 }
 
 impl Fields {
@@ -29,12 +41,12 @@ impl Fields {
             )?;
         Some(Fields {
             access_token: access_token.secret(),
-            token_type: token_type.text(),
+            token_type: token_type.secret().map(Wiped),
             refresh_token: refresh_token.secret(),
             expires_in: expires_in.lifetime(),
             scope: scope.scope(),
-            error: error.text(),
-            error_description: error_description.text(),
+            error: error.secret().map(Wiped),
+            error_description: error_description.secret().map(Wiped),
         })
     }
 }
