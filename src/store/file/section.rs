@@ -170,6 +170,11 @@ impl Exclusive for Section<'_> {
         self.write(stored)
     }
 
+    /// A logout leaves nothing beside the file either.
+    fn was_set_aside(&mut self) -> bool {
+        (1..=MAX_ASIDE).any(|number| fs::symlink_metadata(self.aside(number)).is_ok())
+    }
+
     fn remove(&mut self) -> Result<()> {
         check_is_file(&self.store.path)?;
         // A killed process may have left a token in the temporary file, and what was moved aside may be half of one.

@@ -221,3 +221,22 @@ fn what_cannot_be_put_aside_is_not_gone_over() {
     assert!(error.to_string().contains("too many"), "{error}");
     assert_eq!(fs::read_to_string(place.file()).unwrap(), "the last straw");
 }
+
+#[test]
+fn a_torn_file_that_one_process_moves_aside_is_no_logout_to_the_others() {
+    let (place, clock) = (Place::new(), ManualClock::new(Some(WALL)));
+    let ([first, second], calls) = sessions(&place, &clock);
+    assert_eq!(first.token().unwrap().secret(), second.token().unwrap().secret());
+    clock.advance(Duration::from_secs(200));
+    place.write("{\"version\":1,\"access_tok");
+    let error = first.token().unwrap_err();
+    assert!(error.kind() == ErrorKind::Store && error.to_string().contains("token.json.corrupt-1"), "{error}");
+    assert_eq!(second.token().unwrap().secret(), "a2", "it goes on with the refresh token that it holds");
+    assert_eq!(first.token().unwrap().secret(), "a2", "and the first one finds that");
+    assert_eq!(calls.load(Ordering::SeqCst), 2);
+
+    // A logout is one, whatever was moved aside before.
+    first.end().unwrap();
+    clock.advance(Duration::from_secs(200));
+    assert_eq!(second.token().unwrap_err().kind(), ErrorKind::LoggedOut);
+}
