@@ -53,35 +53,33 @@ impl<'a> Section<'a> {
             (memory.known.is_some(), memory.begins_refused)
         };
         let found = self.find(shared).map_err(SourceError::of_store)?;
-        let refusal = match &found {
-            Some(found) if found.serves(shared, previous, errand.wish) => None,
-            Some(found) => found.stored.refusal().cloned(),
-            None if held_one && !self.inside.was_set_aside() => return Err(SourceError::logged_out()),
-            None => None,
-        };
-        match (found, refusal) {
-            (Some(found), None) if found.serves(shared, previous, errand.wish) => Ok(Answer::Adopted(found.token)),
-            (_, Some(refusal)) if !begins_refused => Err(SourceError::refused_before(&refusal)),
-            (found, refusal) => {
-                self.inside.prepare().map_err(SourceError::of_store)?;
-                let used = match (&found, &refusal) {
-                    // Whatever the source has by itself: what is stored has been refused.
-                    (_, Some(_)) => None,
-                    (found, None) => found.as_ref().map(|found| &found.token).or(previous),
-                };
-                let answer = shared.ask(used, stands, errand, &mut Inside { section: self, shared, errand, news });
-                match (answer, refusal) {
-                    (Answer::Fetched(token), _) => {
-                        news.save_error = self.save(shared, &token).err();
-                        Ok(Answer::Fetched(token))
-                    }
-                    // It has nothing else.
-                    (Answer::Failed { error, .. }, Some(refusal)) if error.outcome() == Outcome::NotLoggedIn => {
-                        Err(SourceError::refused_before(&refusal))
-                    }
-                    (answer, _) => Ok(answer),
-                }
+        let (stored, refusal) = match found {
+            Some(found) if found.serves(shared, previous, errand.wish) => return Ok(Answer::Adopted(found.token)),
+            Some(found) => {
+                let refusal = found.stored.refusal().cloned();
+                (Some(found.token), refusal)
             }
+            None if held_one && !self.inside.was_set_aside() => return Err(SourceError::logged_out()),
+            None => (None, None),
+        };
+        let used = match &refusal {
+            None => stored.as_ref().or(previous),
+            // What is stored has been refused before this session was there: the source may have something of its own.
+            Some(_) if begins_refused => None,
+            Some(refusal) => return Err(SourceError::refused_before(refusal)),
+        };
+        self.inside.prepare().map_err(SourceError::of_store)?;
+        let answer = shared.ask(used, stands, errand, &mut Inside { section: self, shared, errand, news });
+        match (answer, refusal) {
+            (Answer::Fetched(token), _) => {
+                news.save_error = self.save(shared, &token).err();
+                Ok(Answer::Fetched(token))
+            }
+            // It has nothing else.
+            (Answer::Failed { error, .. }, Some(refusal)) if error.outcome() == Outcome::NotLoggedIn => {
+                Err(SourceError::refused_before(&refusal))
+            }
+            (answer, _) => Ok(answer),
         }
     }
 
