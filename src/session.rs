@@ -3,24 +3,25 @@
 mod builder;
 mod observer;
 mod refresh;
+mod shared;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::clock::{Clock, Seconds, SystemClock, Tick};
+use crate::clock::{Seconds, SystemClock, Tick};
 use crate::events::{Event, Stats};
-use crate::flight::{Entry, Flight, Need, Waited};
-use crate::persist::{Behind, Keep};
-use crate::policy::{Freshness, History, Policy};
+use crate::flight::{Entry, Waited};
+use crate::persist::Behind;
+use crate::policy::Policy;
 use crate::source::{SourceError, TokenSource};
-use crate::sync::Leaf;
-use crate::token::{Life, Origin, Token};
+use crate::token::{Origin, Token};
 use crate::{Error, ErrorKind, Result};
 
 pub use builder::SessionBuilder;
 use observer::Observer;
 pub(crate) use refresh::{Between, Look};
+pub(crate) use shared::{Errand, Shared, Wish};
 
 /// One token and where the next one comes from. Clones are the same session.
 ///
@@ -43,21 +44,6 @@ pub(crate) use refresh::{Between, Look};
 #[derive(Clone)]
 pub struct Session(Arc<Shared>);
 
-pub(crate) struct Shared {
-    pub(crate) flight: Flight<Token, Error>,
-    pub(crate) policy: Policy,
-    pub(crate) clock: Box<dyn Clock>,
-    source: Box<dyn TokenSource>,
-    keeper: Option<Box<dyn Keep>>,
-    observer: Option<Observer>,
-    history: Leaf<History>,
-    stats: Leaf<Stats>,
-    /// Whose tokens these are.
-    pub(crate) owner: Option<String>,
-    /// Tells this session's tokens from another's, whose generations mean nothing here.
-    id: usize,
-}
-
 /// What becomes of a refusal that was reported.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Refusal {
@@ -67,25 +53,6 @@ enum Refusal {
     Replace,
     /// It is the API's own trouble, or refreshing after a refusal is switched off.
     Ignored,
-}
-
-/// What a caller asks of a token.
-#[derive(Clone, Copy)]
-pub(crate) struct Wish {
-    pub(crate) valid_for: Duration,
-    /// The generation that was refused, and whether the API had accepted it before.
-    refused: Option<u64>,
-}
-
-/// What one flight is about.
-#[derive(Clone, Copy)]
-pub(crate) struct Errand {
-    pub(crate) wish: Wish,
-    pub(crate) begin: Tick,
-    /// Which login it was begun with: what comes of it says nothing of a later one.
-    login: u64,
-    /// The token that is to be replaced lives: nobody has to wait.
-    ahead: bool,
 }
 
 impl Session {
@@ -369,65 +336,6 @@ impl Session {
                 );
                 return shared.fall_back(wish, now).ok_or(error);
             }
-        }
-    }
-}
-
-impl Shared {
-    #[inline]
-    fn need(&self, wish: Wish, token: &Token, generation: u64, now: Tick) -> Need {
-        match self.due(wish, token, generation, now) {
-            // It is good, but it is not stored: one caller sees to that.
-            Need::None if self.keeper.as_ref().is_some_and(|keeper| keeper.is_behind()) => Need::Advisory,
-            need => need,
-        }
-    }
-
-    #[inline]
-    fn due(&self, wish: Wish, token: &Token, generation: u64, now: Tick) -> Need {
-        // Rule 3: a refusal is about one generation. If a later one is out, its own age decides.
-        if wish.refused == Some(generation) {
-            return Need::Refused;
-        }
-        match self.policy.freshness(&token.life, now, wish.valid_for) {
-            Freshness::Fresh => Need::None,
-            Freshness::Stale => Need::Advisory,
-            Freshness::Expired { usable } => Need::Mandatory { usable },
-        }
-    }
-
-    /// The token that is there, if it still serves: a refresh that failed is nobody's error while it lives.
-    fn fall_back(&self, wish: Wish, now: Tick) -> Option<Arc<Token>> {
-        let (current, generation, refused) = self.flight.current();
-        let current = current.filter(|_| !refused)?;
-        let usable = match self.need(wish, &current, generation, now) {
-            Need::None | Need::Advisory => true,
-            Need::Mandatory { usable } => usable,
-            Need::Refused => false,
-        };
-        usable.then_some(current)
-    }
-
-    fn seal(&self, mut token: Token, life: Life, generation: u64) -> Token {
-        token.life = life;
-        token.origin = Origin { session: self.id, generation };
-        token
-    }
-
-    /// Counts, logs, tells: outside every lock but the counters' own.
-    pub(crate) fn emit(&self, event: Event<'_>) {
-        self.stats.lock().count(&event);
-        log::log!(event.level(), "{event}");
-        if let Some(observer) = &self.observer {
-            observer.tell(&event);
-        }
-    }
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        if let Some(keeper) = &self.keeper {
-            keeper.finish(self);
         }
     }
 }
