@@ -150,15 +150,6 @@ impl SourceError {
         self
     }
 
-    /// Where no user is concerned, *no* means the client: a new login would not help.
-    #[cfg(feature = "ureq")]
-    pub(crate) fn not_of_the_user(mut self) -> Self {
-        if self.0.outcome == Outcome::Rejected {
-            self.0.outcome = Outcome::Misconfigured;
-        }
-        self
-    }
-
     pub(crate) fn new(outcome: Outcome, message: impl Into<String>) -> Self {
         let message = message.into();
         SourceError(Box::new(Inner { outcome, message, code: None, retry_after: None, cause: None }))
