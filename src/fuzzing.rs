@@ -13,6 +13,8 @@ mod address;
 mod answer;
 mod challenge;
 #[cfg(feature = "ureq")]
+mod device;
+#[cfg(feature = "ureq")]
 mod discovery;
 mod jwt;
 #[cfg(test)]
@@ -26,6 +28,8 @@ pub use address::address;
 #[cfg(feature = "ureq")]
 pub use answer::{device_authorization, retry_after, token_answer};
 pub use challenge::challenge;
+#[cfg(feature = "ureq")]
+pub use device::{device_poll, revocation};
 #[cfg(feature = "ureq")]
 pub use discovery::discovery;
 pub use jwt::jwt;
@@ -57,9 +61,13 @@ pub const TARGETS: &[(&str, Target)] = &[
     #[cfg(feature = "ureq")]
     ("device_authorization", device_authorization),
     #[cfg(feature = "ureq")]
+    ("device_poll", device_poll),
+    #[cfg(feature = "ureq")]
     ("discovery", discovery),
     #[cfg(feature = "ureq")]
     ("retry_after", retry_after),
+    #[cfg(feature = "ureq")]
+    ("revocation", revocation),
     #[cfg(feature = "ureq")]
     ("token_answer", token_answer),
 ];

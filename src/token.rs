@@ -148,7 +148,8 @@ impl Token {
         self.refresh.as_ref().map(Secret::secret)
     }
 
-    /// The granted scope, if the server named it.
+    /// The granted scope, if the server named it. From a token answer it has only the words that RFC 6749 §3.3 allows: what
+    /// is shown of it cannot steer a terminal.
     pub fn scope(&self) -> Option<&str> {
         self.scope.as_deref()
     }

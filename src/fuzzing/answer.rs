@@ -16,10 +16,10 @@ use crate::token::MAX_LIFETIME;
 use crate::{ErrorKind, SourceError, Stored, Token};
 
 /// Our own words in an error.
-const FIXED: usize = 4096;
+pub(super) const FIXED: usize = 4096;
 
 /// The longest error text: our own words, a code and a description.
-const MAX_TEXT: usize = 512;
+pub(super) const MAX_TEXT: usize = 512;
 
 /// No later than the year 9999 counted from 1970, which is as far as HTTP dates go, unless it is in seconds.
 const MAX_DATE: Duration = Duration::from_secs(253_402_300_800);
@@ -41,7 +41,8 @@ pub fn token_answer(input: &[u8], yardstick: &Yardstick) -> bool {
     issued
 }
 
-/// The same for a device's first request: what the user is shown cannot steer a terminal, and nothing is endless.
+/// The same for a device's first request: what the user is shown is printable ASCII, so that it cannot steer a terminal, hide
+/// or reorder anything, and nothing is endless.
 pub fn device_authorization(input: &[u8], yardstick: &Yardstick) -> bool {
     let recorded = Recorded::read(input);
     let answer = recorded.answer("device authorization");
@@ -59,7 +60,8 @@ pub fn device_authorization(input: &[u8], yardstick: &Yardstick) -> bool {
         assert!((Duration::from_secs(1)..=day).contains(&time), "{time:?}");
     }
     assert!(!device_code.secret().is_empty() && !prompt.user_code().is_empty());
-    assert!(!format!("{prompt} {prompt:?}").contains(char::is_control));
+    assert!(prompt.user_code().bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()), "{prompt:?}");
+    assert!(!prompt.user_code().trim_ascii().is_empty() && prompt.to_string().is_ascii());
     for address in [Some(prompt.verification_uri()), prompt.verification_uri_complete()].into_iter().flatten() {
         let scheme = address.split("://").next().unwrap_or_default().to_ascii_lowercase();
         assert!(matches!(&*scheme, "https" | "http") && address.bytes().all(|byte| byte.is_ascii_graphic()));
@@ -138,8 +140,12 @@ fn assert_issued(token: &Token, answer: &Answer<'_>) {
         let life = Duration::from_secs(seconds as u64).min(MAX_LIFETIME);
         assert_eq!(token.expires_in(), Some(life).filter(|life| !life.is_zero()));
     }
-    if tree["scope"].is_string() {
-        assert_eq!(text("scope"), token.scope());
+    if let Some(scope) = tree["scope"].as_str() {
+        // Whole words, and only those that RFC 6749 §3.3 allows.
+        let allowed = |c: char| c.is_ascii_graphic() && !"\"\\".contains(c);
+        let words = scope.split(' ').filter(|word| !word.is_empty() && word.chars().all(allowed));
+        assert_eq!(token.scope().unwrap_or_default(), words.collect::<Vec<_>>().join(" "));
+        assert_ne!(token.scope(), Some(""));
     }
 }
 
@@ -177,9 +183,13 @@ fn assert_error(error: SourceError, answer: &Answer<'_>) {
 }
 
 /// The codes that are passed on as they are, for they say nothing that a server could have made up.
-const LISTED: [&str; 18] = [
+const LISTED: [&str; 22] = [
     "invalid_grant",
-    "access_denied",
+    "bad_refresh_token",
+    "invalid_refresh_token",
+    "token_revoked",
+    "bad_client_secret",
+    "invalid_client_id",
     "expired_token",
     "login_required",
     "interaction_required",
@@ -210,21 +220,21 @@ fn foreign_parts<'a>(text: &'a str, answer: &Answer<'_>, code: Option<&'a str>) 
     let (open, close) = if text.contains("a token of type \"") { ('"', '"') } else { ('(', ')') };
     let part = text.split_once(open).and_then(|(_, rest)| rest.rsplit_once(close)).map(|(part, _)| part);
     // Our own words in the same place.
-    part.filter(|part| !matches!(*part, "no content type" | "RFC 6750 section 2.1")).into_iter().collect()
+    part.filter(|part| !matches!(*part, "no content type" | "RFC 6749 appendix A.12")).into_iter().collect()
 }
 
 /// A text as an error may hold it (RFC 6749 §5.2): blanks for what is blank, and without what is not printable.
-fn readable(text: &str) -> String {
+pub(super) fn readable(text: &str) -> String {
     let fits = |c: &char| *c == ' ' || c.is_ascii_graphic() && !"\"\\".contains(*c);
     text.chars().map(|c| if c.is_whitespace() { ' ' } else { c }).filter(fits).collect()
 }
 
-fn without_mark(body: &[u8]) -> &[u8] {
+pub(super) fn without_mark(body: &[u8]) -> &[u8] {
     body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body)
 }
 
 /// An answer taken apart, as far as anybody here looks at it.
-struct Recorded<'a> {
+pub(super) struct Recorded<'a> {
     status: u16,
     headers: Vec<(&'a str, &'a str)>,
     sent: Vec<&'a str>,
@@ -232,7 +242,7 @@ struct Recorded<'a> {
 }
 
 impl<'a> Recorded<'a> {
-    fn read(input: &'a [u8]) -> Self {
+    pub(super) fn read(input: &'a [u8]) -> Self {
         let end_of_line = |text: &[u8]| text.iter().position(|byte| *byte == b'\n');
         let (mut status, mut headers, mut rest) = (None, Vec::new(), input);
         while let Some(end) = end_of_line(rest) {
@@ -255,7 +265,7 @@ impl<'a> Recorded<'a> {
         Recorded { status: status.unwrap_or(200), headers, sent, body: rest }
     }
 
-    fn answer(&self, what: &'static str) -> Answer<'_> {
+    pub(super) fn answer(&self, what: &'static str) -> Answer<'_> {
         let header =
             |name: &str| self.headers.iter().find(|(own, _)| own.eq_ignore_ascii_case(name)).map(|(_, value)| *value);
         Answer {

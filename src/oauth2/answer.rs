@@ -187,7 +187,7 @@ impl Answer<'_> {
 
     /// `Retry-After`: seconds, or a date, which is read against the answer's own `Date` (RFC 9110 §10.2.3). Our own clock
     /// may be wrong.
-    fn pause(&self) -> Option<Duration> {
+    pub(crate) fn pause(&self) -> Option<Duration> {
         let value = self.retry_after?.trim_ascii();
         if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
             // More digits than fit are still "long": the session has a limit of its own.
@@ -198,7 +198,7 @@ impl Answer<'_> {
 
     /// A text of the server's, fit for an error: only what is [`readable`], no secret, not longer than `limit`. None if
     /// nothing is left.
-    fn clean(&self, text: &str, limit: usize) -> Option<String> {
+    pub(crate) fn clean(&self, text: &str, limit: usize) -> Option<String> {
         let mut clean = String::new();
         let mut rest = text;
         // One pass for all secrets, so that one is never searched for in another's place; the longest that fits goes.

@@ -83,20 +83,29 @@ impl Value {
         .map(Duration::from_secs)
     }
 
-    /// Words with blanks between them (RFC 6749 §3.3); some servers send a list of words.
+    /// Words with blanks between them (RFC 6749 §3.3); some servers send a list of words. A word with a character that no
+    /// scope may have, such as a control, is left out: what is shown of the rest cannot steer a terminal, and no word is
+    /// turned into another.
     fn scope(self) -> Option<String> {
+        let mut scope = String::new();
         match self {
-            Value::List(words) => {
-                let mut scope = String::new();
-                for word in words.iter().filter(|word| !word.is_empty()) {
-                    if !scope.is_empty() {
-                        scope.push(' ');
-                    }
-                    scope.push_str(word);
-                }
-                (!scope.is_empty()).then_some(scope)
-            }
-            other => other.text(),
+            Value::List(texts) => texts.iter().for_each(|text| push_words(&mut scope, text)),
+            Value::Text(text) => push_words(&mut scope, &text),
+            _ => {}
         }
+        Some(scope).filter(|scope| !scope.is_empty())
+    }
+}
+
+fn push_words(scope: &mut String, text: &str) {
+    for word in text.split(' ') {
+        let is_allowed = word.bytes().all(|byte| matches!(byte, b'!' | b'#'..=b'[' | b']'..=b'~'));
+        if word.is_empty() || !is_allowed {
+            continue;
+        }
+        if !scope.is_empty() {
+            scope.push(' ');
+        }
+        scope.push_str(word);
     }
 }

@@ -33,7 +33,8 @@ mod endpoint;
 mod fields;
 mod form;
 mod refresh_token;
-mod revocation;
+pub(crate) mod revocation;
+mod texts;
 
 pub use client_credentials::ClientCredentials;
 pub use device_code::{DeviceCode, DevicePrompt};

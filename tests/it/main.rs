@@ -41,6 +41,8 @@ mod client_settings;
 #[cfg(feature = "ureq")]
 mod device_code;
 #[cfg(feature = "ureq")]
+mod device_code_answers;
+#[cfg(feature = "ureq")]
 mod discovery;
 #[cfg(feature = "rustls")]
 mod faults;

@@ -5,6 +5,8 @@ use serde_json::json;
 use super::*;
 use crate::oauth2::answer::Answer;
 use crate::oauth2::device_code::Authorization;
+use crate::oauth2::device_code::poll::{self, Meaning};
+use crate::oauth2::revocation;
 use crate::outcome::Outcome;
 
 const ANSWER: Answer<'static> = Answer {
@@ -38,7 +40,7 @@ fn lifetime() -> impl Strategy<Value = (serde_json::Value, Duration)> {
 }
 
 fn scope() -> impl Strategy<Value = (serde_json::Value, String)> {
-    vec("[!#-~]{1,8}", 1..4).prop_flat_map(|words| {
+    vec("[!#-\\[\\]-~]{1,8}", 1..4).prop_flat_map(|words| {
         let text = words.join(" ");
         prop_oneof![Just((json!(text), text.clone())), Just((json!(words), text))]
     })
@@ -103,8 +105,11 @@ proptest! {
         code in select(vec!["invalid_grant", "no_such_code"]),
     ) {
         let text = echoes.concat();
-        for error in [json!({ "error": code, "error_description": text }), json!({ "error": text })] {
-            token_answer(&recorded(status, &sent, error.to_string().as_bytes()), &YARDSTICK);
+        for error in [json!({ "error": code, "error_description": text }), json!({ "error": text }), json!({ "message": text })] {
+            let input = recorded(status, &sent, error.to_string().as_bytes());
+            for target in [token_answer, device_authorization, device_poll, super::super::revocation] {
+                target(&input, &YARDSTICK);
+            }
         }
         let wrong_type = json!({ "access_token": "a", "token_type": text });
         token_answer(&recorded(200, &sent, wrong_type.to_string().as_bytes()), &YARDSTICK);
@@ -145,7 +150,7 @@ proptest! {
         seconds in "[0-9]{1,30}",
     ) {
         let input = format!("HTTP/1.1 {status} x\nRetry-After: {seconds}\n\n{body}");
-        for target in [token_answer, device_authorization, retry_after] {
+        for target in [token_answer, device_authorization, device_poll, super::super::revocation, retry_after] {
             target(input.as_bytes(), &YARDSTICK);
         }
     }
@@ -196,5 +201,71 @@ proptest! {
         let day = Duration::from_secs(24 * 3600);
         prop_assert_eq!((read.prompt.expires_in(), read.interval), (expires_in.min(day), between.min(day)));
         device_authorization(&recorded(200, &[], body.as_bytes()), &YARDSTICK);
+    }
+
+    #[test]
+    fn a_user_code_is_shown_only_if_it_is_printable(
+        code in "[ -~\u{0}-\u{1f}\u{7f}-\u{a0}\u{ad}\u{200b}-\u{200f}\u{2028}-\u{202e}\u{2066}-\u{2069}\u{feff}\u{e0041}a-z]{0,4}",
+    ) {
+        let body = json!({ "device_code": "d", "user_code": code, "verification_uri": "https://a.example/d" }).to_string();
+        let read = Authorization::read(&Answer { body: body.as_bytes(), ..ANSWER });
+        let is_printable = code.bytes().all(|byte| (b' '..=b'~').contains(&byte)) && !code.trim_ascii().is_empty();
+        prop_assert_eq!(read.ok().map(|read| read.prompt.user_code().to_owned()), is_printable.then_some(code));
+        device_authorization(&recorded(200, &[], body.as_bytes()), &YARDSTICK);
+    }
+
+    #[test]
+    fn a_poll_is_judged_by_its_code_wherever_that_is(
+        code in select(vec!["authorization_pending", "slow_down", "access_denied", "invalid_client", "no_such_code"]),
+        status in 100..1000_u16,
+        shape in 0..8_usize,
+    ) {
+        let text = match shape {
+            0 => json!({ "error": code }).to_string(),
+            1 => json!({ "status": status, "message": code }).to_string(),
+            2 => json!({ "error": { "code": code, "message": "more words" } }).to_string(),
+            3 => json!({ "error": "Bad Request", "error_code": code }).to_string(),
+            4 => json!({ "errors": [[1, { "x": [code] }]] }).to_string(),
+            5 => format!("error={code}&error_description=more+words"),
+            6 => format!(" {code}\r\n"),
+            _ => format!("<html>{code}</html>"),
+        };
+        let meaning = poll::judge(&Answer { status, body: text.as_bytes(), ..ANSWER }).unwrap_err().meaning;
+        let expected = match code {
+            _ if shape == 7 => None,
+            "authorization_pending" => Some(Meaning::Pending),
+            "slow_down" => Some(Meaning::SlowDown),
+            "access_denied" => Some(Meaning::Denied),
+            "invalid_client" => Some(Meaning::Misconfigured),
+            _ => None,
+        };
+        prop_assert_eq!(meaning, expected.map(|expected| (expected, code)), "{}", text);
+        device_poll(&recorded(status, &[], text.as_bytes()), &YARDSTICK);
+    }
+
+    #[test]
+    fn a_revocation_is_done_if_the_token_is_dead(
+        (word, dead) in select(vec![
+            ("invalid_token", true), ("invalid_grant", true), ("Token already revoked.", true),
+            ("invalid_client", false), ("unsupported_token_type", false), ("no_such_code", false),
+        ]),
+        status in 100..1000_u16,
+        shape in 0..3_usize,
+    ) {
+        let body = match shape {
+            0 => json!({ "error": word }),
+            1 => json!({ "status": status, "message": word }),
+            _ => json!({ "error": { "code": word } }),
+        };
+        let body = body.to_string();
+        let judged = revocation::judge(&Answer { what: "revocation", status, body: body.as_bytes(), ..ANSWER });
+        let done = match status {
+            200..300 => dead || shape != 0,
+            408 | 425 | 429 => false,
+            400..500 => dead,
+            _ => false,
+        };
+        prop_assert_eq!(judged.is_ok(), done, "{} {}", status, body);
+        super::super::revocation(&recorded(status, &[], body.as_bytes()), &YARDSTICK);
     }
 }
