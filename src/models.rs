@@ -11,7 +11,9 @@
 mod calls;
 mod gate;
 mod outside;
+mod pauses;
 mod refreshes;
+mod refusals;
 mod runner;
 mod stores;
 #[cfg(not(model = "loom"))]
@@ -25,9 +27,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use once_cell::sync::OnceCell;
+
 use crate::clock::{Clock, Tick};
 #[cfg(model = "loom")]
 use crate::sync::{Latch, beside};
+use crate::sync::{ThreadId, current_thread};
 #[cfg(not(model = "loom"))]
 use threads::{Latch, beside};
 
@@ -74,8 +79,10 @@ fn caught<R>(act: impl FnOnce() -> R) -> Result<R, Injected> {
 
 /// The clock where the moment at which it is read is not the point. In a model it stands still but for [`skip`], and waits
 /// have no end; on real threads it runs, so that they have one. To read it is no step to a checker: `ManualClock` is for that.
+/// Who sleeps wakes at once: what others may do meanwhile is up to [`on_sleep`].
 ///
 /// [`skip`]: PlainClock::skip
+/// [`on_sleep`]: PlainClock::on_sleep
 #[derive(Clone, Default)]
 struct PlainClock(Arc<Skipped>);
 
@@ -83,9 +90,21 @@ struct PlainClock(Arc<Skipped>);
 struct Skipped {
     seconds: AtomicU64,
     wakers: std::sync::Mutex<Vec<Arc<dyn Fn() + Send + Sync>>>,
+    sleepers: std::sync::Mutex<Vec<ThreadId>>,
+    on_sleep: OnceCell<Box<dyn Fn() + Send + Sync>>,
 }
 
 impl PlainClock {
+    /// What happens while somebody sleeps, on the sleeper's thread.
+    fn on_sleep(&self, act: impl Fn() + Send + Sync + 'static) {
+        assert!(self.0.on_sleep.set(Box::new(act)).is_ok(), "it is said once");
+    }
+
+    /// Who has slept, each as often as they have.
+    fn sleepers(&self) -> Vec<ThreadId> {
+        self.0.sleepers.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn skip(&self, time: Duration) {
         self.0.seconds.fetch_add(time.as_secs(), Ordering::SeqCst);
         let wakers = self.0.wakers.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -114,8 +133,14 @@ impl Clock for PlainClock {
         None
     }
 
-    fn sleep(&self, _: Duration) {
-        unreachable!("no scenario has a second attempt");
+    fn sleep(&self, pause: Duration) {
+        assert_unlocked();
+        assert!(!pause.is_zero(), "a pause that is none");
+        self.0.sleepers.lock().unwrap_or_else(PoisonError::into_inner).push(current_thread());
+        match self.0.on_sleep.get() {
+            Some(act) => act(),
+            None => work(),
+        }
     }
 
     fn on_change(&self, wake: Arc<dyn Fn() + Send + Sync>) {
@@ -148,6 +173,8 @@ scenarios! {
         leader_panics;
         a_slow_waiter_keeps_its_verdict;
         a_slow_waiter_is_not_given_a_refused_value;
+        a_short_pause_is_sat_out;
+        renewed_while_the_leader_fails;
         a_waiters_deadline;
         installed_during_a_flight;
         installed_while_the_leader_fails;
@@ -168,6 +195,23 @@ scenarios! {
         session_calls_in_order;
         session_reentrancy;
         session_observer_looks_in;
+    }
+    pauses {
+        session_short_pause_is_sat_out;
+        session_pause_is_sat_out_once;
+        session_set_while_a_pause_is_sat_out;
+        session_ended_while_a_pause_is_sat_out;
+        session_lost_answer_is_repeated;
+        session_lost_twice;
+        session_set_between_two_attempts;
+        session_store_is_read_between_two_attempts;
+    }
+    refusals {
+        session_new_refresh_token_is_kept;
+        session_store_refusal_without_a_code;
+        session_store_refusal_is_shared;
+        session_store_new_refresh_token_is_shared;
+        session_store_login_beside_a_new_refresh_token;
     }
     verdicts {
         session_refused_and_not_replaced;

@@ -98,8 +98,18 @@ impl World {
         judge: impl Fn(&Value) -> Need,
         lead: impl Fn(Leader<'_, Value, Verdict>, usize) -> Option<Answer>,
     ) -> Answer {
+        self.obtain_with(Duration::ZERO, judge, lead)
+    }
+
+    /// The same with patience for a pause.
+    pub(super) fn obtain_with(
+        &self,
+        patience: Duration,
+        judge: impl Fn(&Value) -> Need,
+        lead: impl Fn(Leader<'_, Value, Verdict>, usize) -> Option<Answer>,
+    ) -> Answer {
         loop {
-            let answer = match self.enter(&judge, self.clock.now()) {
+            let answer = match self.enter_with(patience, &judge, self.clock.now()) {
                 Entry::Ready(value) => Some(Ok(value)),
                 Entry::Failed(verdict) => Some(Err(verdict)),
                 Entry::Reentrant => panic!("rule 7: this thread leads nothing"),
@@ -123,9 +133,14 @@ impl World {
         }
     }
 
-    /// One entry. Rules 1 and 3: whoever looks sees a value and its own generation, never one half of a change.
+    /// One entry without patience.
     pub(super) fn enter(&self, judge: impl Fn(&Value) -> Need, now: Tick) -> Entry<'_, Value, Verdict> {
-        self.gate.enter(now, Duration::ZERO, |value, generation| {
+        self.enter_with(Duration::ZERO, judge, now)
+    }
+
+    /// One entry. Rules 1 and 3: whoever looks sees a value and its own generation, never one half of a change.
+    fn enter_with(&self, patience: Duration, judge: impl Fn(&Value) -> Need, now: Tick) -> Entry<'_, Value, Verdict> {
+        self.gate.enter(now, patience, |value, generation| {
             assert_eq!(value.generation, generation, "rule 1: half of a change is to be seen");
             judge(value)
         })
@@ -263,15 +278,20 @@ pub(super) fn foreign_destructors(threads: usize) {
         let probe = || Some(Probe(Arc::downgrade(&shared)));
         match number {
             0 => {
-                for attempt in 1..=3 {
+                for attempt in 1..=4 {
                     let now = shared.clock.now();
                     let need = |_: &Value| Need::Refused;
                     let Entry::Lead(leader) = shared.enter(need, now) else { break };
                     let verdict = Verdict { flight: attempt, _probe: probe() };
+                    let made = |generation| Value { generation, maker: LEADER, _probe: probe() };
                     match attempt {
                         1 => leader.fail_once(verdict),
-                        2 => drop(leader.fail(verdict, stands_until(now), Current::Goes)),
-                        _ => drop(leader.publish(|generation| Value { generation, maker: LEADER, _probe: probe() })),
+                        2 => {
+                            let value = made(leader.previous().map_or(0, |previous| previous.generation));
+                            drop(leader.fail(verdict, stands_until(now), Current::Becomes { value, usable: true }));
+                        }
+                        3 => drop(leader.fail(verdict, stands_until(now), Current::Goes)),
+                        _ => drop(leader.publish(made)),
                     }
                 }
             }

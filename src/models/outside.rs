@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::gate::{Gate, LEADER, Value, Verdict, World, generation, good, refused, stands_until};
 use super::{LONG, Latch, beside, caught, crowd, unwind};
 use crate::clock::{Clock, ManualClock};
-use crate::flight::{Current, Entry, Pause, Waited};
+use crate::flight::{Current, Entry, Need, Pause, Waited};
 use crate::sync::Mutex;
 
 /// Rule 6: all who waited, and all who come before `until`, get the one error of the one flight; then somebody leads again.
@@ -102,6 +102,61 @@ pub(super) fn a_slow_waiter_is_not_given_a_refused_value(threads: usize) {
         world.work();
         assert!(second.publish(Value::by(LEADER)).is_some());
     });
+}
+
+/// Rules 2, 6: a flight has failed, and its pause is short beside what they may wait. One of them leads the next flight and
+/// sits out the pause; the others join it, but for those without patience that come before it.
+pub(super) fn a_short_pause_is_sat_out(threads: usize) {
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    let world = World::new();
+    let now = world.clock.now();
+    let Entry::Lead(first) = world.enter(good, now) else { panic!("nobody else is there") };
+    assert!(first.fail(Verdict::of(0), stands_until(now.after(HOUR)), Current::Stays));
+    let shared = Arc::clone(&world);
+    let answers = crowd(threads, move |number| {
+        let patience = if number == 1 { HOUR / 2 } else { HOUR };
+        shared.obtain_with(patience, good, |leader, _| {
+            assert!(!leader.rest().is_zero() && leader.rest() <= patience, "rule 6: {:?}", leader.rest());
+            shared.publish(leader)
+        })
+    });
+    for (number, answer) in answers.into_iter().enumerate() {
+        match answer {
+            Ok(value) => assert_eq!(value.generation, 1, "rule 3"),
+            Err(verdict) => assert_eq!((verdict.flight, number), (0, 1), "rule 6: a pause is waited out"),
+        }
+    }
+    assert_eq!(world.led(), 1, "rule 2: one sits it out for all");
+}
+
+/// Rules 3, 6: a flight fails for a value that is good for a while yet, and brings another way to the next one. Who waited has
+/// the flight's error, who comes later has the value; it counts as what it was.
+pub(super) fn renewed_while_the_leader_fails(threads: usize) {
+    let world = World::new();
+    world.gate.install(true, Value::by("login"));
+    let until = world.clock.now().after(LONG);
+    let due = |_: &Value| Need::Mandatory { usable: true };
+    let shared = Arc::clone(&world);
+    let answers = crowd(threads, move |_| {
+        shared.obtain(due, |leader, flight| {
+            shared.work();
+            let value = Value::by("renewed")(leader.previous().map_or(0, |previous| previous.generation));
+            let renewed = Current::Becomes { value, usable: true };
+            assert!(leader.fail(Verdict::of(flight), stands_until(until), renewed), "nobody supersedes it");
+            Some(Err(Verdict::of(flight)))
+        })
+    });
+    for answer in answers {
+        match answer {
+            Ok(value) => assert_eq!((value.generation, value.maker), (1, "renewed"), "rule 3"),
+            Err(verdict) => assert_eq!(verdict.flight, 1, "rule 6"),
+        }
+    }
+    assert_eq!(world.led(), 1, "rule 6: one flight");
+    assert_eq!(world.gate.current().1, 1, "rule 3: nothing was published");
+    let Entry::Lead(next) = world.enter(refused(1), until) else { panic!("rule 3: a refusal of it is no late one") };
+    assert!(next.previous().is_some_and(|previous| previous.maker == "renewed"), "the next flight begins with that");
 }
 
 /// Rule 5: the leader is slow. The clock goes half-way to the deadline, and nobody gives up; it goes all the way, and all do.

@@ -25,7 +25,7 @@ pub(super) fn token(number: usize) -> Token {
 }
 
 /// One attempt per flight, no chance in anything, and waits that are as long as [`LONG`].
-fn policy() -> Policy {
+pub(super) fn policy() -> Policy {
     let half_a_minute = Duration::from_secs(30);
     Policy::new()
         .with_attempts(1)
@@ -46,6 +46,7 @@ impl Desk {
         source: impl Fn(usize) -> Fetched + Send + Sync + 'static,
         observer: impl Fn(&Event<'_>) + Send + Sync + 'static,
     ) -> Self {
+        let source = move |number, _: Option<&Token>| source(number);
         Self::built(source, |builder| {
             builder.clock(clock).observer(move |event| {
                 assert_unlocked();
@@ -59,19 +60,21 @@ impl Desk {
         source: impl Fn(usize) -> Fetched + Send + Sync + 'static,
         store: impl TokenStore + 'static,
     ) -> Self {
+        let source = move |number, _: Option<&Token>| source(number);
         Self::built(source, |builder| builder.clock(clock).observer(|_| assert_unlocked()).store(store))
     }
 
-    fn built(
-        source: impl Fn(usize) -> Fetched + Send + Sync + 'static,
+    /// The source is told the token to be replaced as well. `settings` begin with [`policy`] and the system's clock.
+    pub(super) fn built(
+        source: impl Fn(usize, Option<&Token>) -> Fetched + Send + Sync + 'static,
         settings: impl FnOnce(SessionBuilder) -> SessionBuilder,
     ) -> Self {
         let fetches = Arc::new(PlainCounter::new(0));
         let count = Arc::clone(&fetches);
-        let builder = Session::builder(move |_: Option<&Token>| {
+        let builder = Session::builder(move |previous: Option<&Token>| {
             assert_unlocked();
             work();
-            source(count.fetch_add(1, Ordering::SeqCst) + 1)
+            source(count.fetch_add(1, Ordering::SeqCst) + 1, previous)
         });
         let session = settings(builder.policy(policy())).build().expect("a policy that makes sense");
         Desk { session, fetches }

@@ -1,7 +1,7 @@
 //! The session's store, where several things happen to it at once.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize as PlainCounter, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::refreshes::{Desk, token};
@@ -12,59 +12,81 @@ use crate::{Error, ErrorKind, Result};
 /// The store in memory, and the assertion that no lock of the session's is held when it is used. That the wait for its
 /// exclusive section has an end is not modelled: nobody stays inside.
 #[derive(Clone)]
-struct Shelf(MemoryStore);
+pub(super) struct Shelf {
+    memory: MemoryStore,
+    /// Goes for what is stored, until something else is.
+    slipped_in: Arc<std::sync::Mutex<Option<Stored>>>,
+}
 
 impl TokenStore for Shelf {
     fn load(&self) -> Result<Option<Stored>> {
         assert_unlocked();
-        self.0.load()
+        self.memory.load()
     }
 
     fn exclusive(&self, timeout: Duration) -> Result<Box<dyn Exclusive + '_>> {
         assert_unlocked();
-        Ok(Box::new(Inside(self.0.exclusive(timeout)?)))
+        Ok(Box::new(Inside { inside: self.memory.exclusive(timeout)?, shelf: self }))
     }
 }
 
-struct Inside<'a>(Box<dyn Exclusive + 'a>);
+struct Inside<'a> {
+    inside: Box<dyn Exclusive + 'a>,
+    shelf: &'a Shelf,
+}
 
 impl Exclusive for Inside<'_> {
     fn load(&mut self) -> Result<Option<Stored>> {
         assert_unlocked();
-        self.0.load()
+        let slipped_in = self.shelf.slipped_in.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if slipped_in.is_some() { Ok(slipped_in) } else { self.inside.load() }
     }
 
     fn prepare(&mut self) -> Result<()> {
         assert_unlocked();
-        self.0.prepare()
+        self.inside.prepare()
     }
 
     fn save(&mut self, stored: &Stored) -> Result<()> {
         assert_unlocked();
-        self.0.save(stored)
+        *self.shelf.slipped_in.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.inside.save(stored)
     }
 
     fn remove(&mut self) -> Result<()> {
         assert_unlocked();
-        self.0.remove()
+        *self.shelf.slipped_in.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.inside.remove()
     }
 }
 
+/// A token that is renewed with a refresh token, as `FileStore` writes it.
+fn stored(number: usize) -> Stored {
+    let text = format!(r#"{{"version":1,"access_token":"t{number}","refresh_token":"r{number}"}}"#);
+    Stored::from_text(&text).expect("as FileStore writes it")
+}
+
 impl Shelf {
-    fn new() -> Self {
-        Shelf(MemoryStore::new())
+    pub(super) fn new() -> Self {
+        Shelf { memory: MemoryStore::new(), slipped_in: Arc::default() }
     }
 
-    fn put(&self, number: usize) {
-        let text = format!(r#"{{"version":1,"access_token":"t{number}","refresh_token":"r{number}"}}"#);
-        let stored = Stored::from_text(&text).expect("as FileStore writes it");
-        let mut inside = self.0.exclusive(LONG).expect("nobody is inside");
-        inside.save(&stored).expect("it is in memory");
+    pub(super) fn put(&self, number: usize) {
+        let mut inside = self.memory.exclusive(LONG).expect("nobody is inside");
+        inside.save(&stored(number)).expect("it is in memory");
     }
 
-    fn secret(&self) -> Option<String> {
-        let stored = self.0.load().expect("it is in memory")?;
-        stored.to_token().ok().map(|token| token.secret().to_owned())
+    /// Past the exclusive section, as somebody does who copies files.
+    pub(super) fn slip_in(&self, number: usize) {
+        *self.slipped_in.lock().unwrap_or_else(PoisonError::into_inner) = Some(stored(number));
+    }
+
+    pub(super) fn stored(&self) -> Option<Stored> {
+        self.memory.load().expect("it is in memory")
+    }
+
+    pub(super) fn secret(&self) -> Option<String> {
+        self.stored()?.to_token().ok().map(|token| token.secret().to_owned())
     }
 }
 

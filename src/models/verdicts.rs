@@ -9,9 +9,9 @@ use super::{PlainClock, crowd};
 use crate::{ErrorKind, Session, SourceError, Token};
 
 /// What a caller has in the end: the token's secret, or the kind of its error.
-type Answer = Result<String, ErrorKind>;
+pub(super) type Answer = Result<String, ErrorKind>;
 
-fn answer(asked: crate::Result<Arc<Token>>) -> Answer {
+pub(super) fn answer(asked: crate::Result<Arc<Token>>) -> Answer {
     asked.map(|token| token.secret().to_owned()).map_err(|error| error.kind())
 }
 
