@@ -89,6 +89,50 @@ pub trait Clock: Send + Sync + fmt::Debug {
     }
 }
 
+impl<C: Clock + ?Sized> Clock for Box<C> {
+    fn now(&self) -> Tick {
+        (**self).now()
+    }
+
+    fn wall(&self) -> Option<Duration> {
+        (**self).wall()
+    }
+
+    fn sleep(&self, pause: Duration) {
+        (**self).sleep(pause);
+    }
+
+    fn timeout(&self, deadline: Tick) -> Option<Duration> {
+        (**self).timeout(deadline)
+    }
+
+    fn on_change(&self, wake: Arc<dyn Fn() + Send + Sync>) {
+        (**self).on_change(wake);
+    }
+}
+
+impl<C: Clock + ?Sized> Clock for Arc<C> {
+    fn now(&self) -> Tick {
+        (**self).now()
+    }
+
+    fn wall(&self) -> Option<Duration> {
+        (**self).wall()
+    }
+
+    fn sleep(&self, pause: Duration) {
+        (**self).sleep(pause);
+    }
+
+    fn timeout(&self, deadline: Tick) -> Option<Duration> {
+        (**self).timeout(deadline)
+    }
+
+    fn on_change(&self, wake: Arc<dyn Fn() + Send + Sync>) {
+        (**self).on_change(wake);
+    }
+}
+
 /// The machine's own clocks.
 ///
 /// On Linux and Android the monotonic one is `CLOCK_BOOTTIME`, on Apple's systems the continuous one: both go on during

@@ -89,7 +89,7 @@ impl Session {
     /// than [`Policy::with_wait_timeout`] allows.
     #[inline]
     pub fn token(&self) -> Result<Arc<Token>> {
-        self.obtain(Wish { valid_for: Duration::ZERO, refused: None })
+        self.obtain(Wish::default())
     }
 
     /// A token that lives for `valid_for` from now on: before a long upload.
@@ -101,7 +101,19 @@ impl Session {
     ///
     /// As [`token`](Session::token).
     pub fn token_valid_for(&self, valid_for: Duration) -> Result<Arc<Token>> {
-        self.obtain(Wish { valid_for, refused: None })
+        self.obtain(Wish { valid_for, ..Wish::default() })
+    }
+
+    /// Gets a new token now, whatever the present one's age: after a change of roles or scopes at the server, which only a
+    /// new token knows of. A refresh under way will do. Others go on with the present token meanwhile; it stays in force if
+    /// this fails.
+    ///
+    /// # Errors
+    ///
+    /// As [`token`](Session::token), also while the present token lives.
+    pub fn refresh(&self) -> Result<Arc<Token>> {
+        let generation = self.0.flight.current().1;
+        self.obtain(Wish { renews: Some(generation), ..Wish::default() })
     }
 
     /// Reports that a server refused `token`, and gets the next one: by a refresh, or without one where the token has been
@@ -131,7 +143,7 @@ impl Session {
                  refreshing after a refusal is switched off; see what the API says with its 401",
             ));
         }
-        self.obtain(Wish { valid_for: Duration::ZERO, refused: Some(generation) })
+        self.obtain(Wish { refused: Some(generation), ..Wish::default() })
     }
 
     fn judge_refusal(&self, token: &Token) -> Refusal {

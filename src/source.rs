@@ -4,6 +4,7 @@ mod error;
 #[cfg(feature = "ureq")]
 mod from_ureq;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::{Result, Token};
@@ -54,11 +55,48 @@ pub struct Fetch<'a> {
     pub time_left: Duration,
 }
 
+impl<'a> Fetch<'a> {
+    /// For a test that asks a source by hand, and a source that asks another.
+    pub fn new(previous: Option<&'a Token>, time_left: Duration) -> Self {
+        Fetch { previous, time_left }
+    }
+}
+
 impl<F> TokenSource for F
 where
     F: Fn(Option<&Token>) -> Result<Token, SourceError> + Send + Sync,
 {
     fn fetch(&self, request: Fetch<'_>) -> Result<Token, SourceError> {
         self(request.previous)
+    }
+}
+
+/// One of several kinds, chosen at run time.
+impl TokenSource for Box<dyn TokenSource> {
+    fn fetch(&self, request: Fetch<'_>) -> Result<Token, SourceError> {
+        (**self).fetch(request)
+    }
+
+    fn check(&self) -> Result<()> {
+        (**self).check()
+    }
+
+    fn owner(&self) -> Option<String> {
+        (**self).owner()
+    }
+}
+
+/// One that somebody else holds as well.
+impl<T: TokenSource + ?Sized> TokenSource for Arc<T> {
+    fn fetch(&self, request: Fetch<'_>) -> Result<Token, SourceError> {
+        (**self).fetch(request)
+    }
+
+    fn check(&self) -> Result<()> {
+        (**self).check()
+    }
+
+    fn owner(&self) -> Option<String> {
+        (**self).owner()
     }
 }

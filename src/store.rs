@@ -5,6 +5,7 @@
 
 #[cfg(all(feature = "file-store", any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
 mod file;
+mod memory;
 pub(crate) mod text;
 
 use std::fmt;
@@ -13,14 +14,14 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use crate::clock::{Clock as _, SystemClock, Tick};
+use crate::clock::Tick;
 use crate::policy::History;
-use crate::sync::{Condvar, Leaf, Mutex};
 use crate::token::Secret;
 use crate::{Error, Result, Token};
 
 #[cfg(all(feature = "file-store", any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
 pub use file::FileStore;
+pub use memory::MemoryStore;
 
 /// Where a session keeps its token, so that the next process starts with it and processes beside it share it.
 ///
@@ -50,6 +51,34 @@ pub trait TokenStore: Send + Sync {
     /// What to call it in an error: "the token file /var/lib/my-program/token". No secret.
     fn place(&self) -> String {
         "the token store".to_owned()
+    }
+}
+
+impl<S: TokenStore + ?Sized> TokenStore for Box<S> {
+    fn load(&self) -> Result<Option<Stored>> {
+        (**self).load()
+    }
+
+    fn exclusive(&self, timeout: Duration) -> Result<Box<dyn Exclusive + '_>> {
+        (**self).exclusive(timeout)
+    }
+
+    fn place(&self) -> String {
+        (**self).place()
+    }
+}
+
+impl<S: TokenStore + ?Sized> TokenStore for Arc<S> {
+    fn load(&self) -> Result<Option<Stored>> {
+        (**self).load()
+    }
+
+    fn exclusive(&self, timeout: Duration) -> Result<Box<dyn Exclusive + '_>> {
+        (**self).exclusive(timeout)
+    }
+
+    fn place(&self) -> String {
+        (**self).place()
     }
 }
 
@@ -232,94 +261,5 @@ impl fmt::Debug for Stored {
             .field("owner", owner)
             .field("refused", refused)
             .finish_non_exhaustive()
-    }
-}
-
-/// A store in memory: sessions of one process that share a login, and tests. Clones are one store.
-#[derive(Clone)]
-pub struct MemoryStore(Arc<Memory>);
-
-struct Memory {
-    stored: Leaf<Option<Stored>>,
-    /// Somebody is in the exclusive section.
-    busy: Mutex<bool>,
-    left: Condvar,
-}
-
-impl MemoryStore {
-    /// An empty store.
-    pub fn new() -> Self {
-        MemoryStore(Arc::new(Memory { stored: Leaf::new(None), busy: Mutex::new(false), left: Condvar::new() }))
-    }
-}
-
-impl Default for MemoryStore {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl TokenStore for MemoryStore {
-    fn load(&self) -> Result<Option<Stored>> {
-        Ok(self.0.stored.lock().clone())
-    }
-
-    fn exclusive(&self, timeout: Duration) -> Result<Box<dyn Exclusive + '_>> {
-        let deadline = SystemClock.now().after(timeout);
-        let mut busy = self.0.busy.lock();
-        while *busy {
-            let left = deadline.since(SystemClock.now());
-            if left.is_zero() {
-                return Err(Error::store_busy(format!("another session has kept the store in memory for {timeout:?}")));
-            }
-            self.0.left.wait(&mut busy, Some(left));
-        }
-        *busy = true;
-        Ok(Box::new(Inside(&self.0)))
-    }
-}
-
-struct Inside<'a>(&'a Memory);
-
-impl Inside<'_> {
-    fn replace(&mut self, stored: Option<Stored>) {
-        let old = std::mem::replace(&mut *self.0.stored.lock(), stored);
-        drop(old);
-    }
-}
-
-impl Exclusive for Inside<'_> {
-    fn load(&mut self) -> Result<Option<Stored>> {
-        Ok(self.0.stored.lock().clone())
-    }
-
-    fn prepare(&mut self) -> Result<()> {
-        Ok(())
-    }
-
-    fn save(&mut self, stored: &Stored) -> Result<()> {
-        self.replace(Some(stored.clone()));
-        Ok(())
-    }
-
-    fn remove(&mut self) -> Result<()> {
-        self.replace(None);
-        Ok(())
-    }
-}
-
-impl Drop for Inside<'_> {
-    fn drop(&mut self) {
-        let mut busy = self.0.busy.lock();
-        *busy = false;
-        self.0.left.notify_all(&busy);
-    }
-}
-
-impl fmt::Debug for MemoryStore {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A copy: what it is written to is the caller's code, and may be slow, or look here.
-        let stored = self.0.stored.lock().clone();
-        f.debug_struct("MemoryStore").field("stored", &stored).finish_non_exhaustive()
     }
 }

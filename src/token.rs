@@ -175,8 +175,15 @@ impl Token {
         &self.header
     }
 
-    pub(crate) fn expires_in(&self) -> Option<Duration> {
+    /// The life as the server gave it, if it did ([`with_expires_in`](Token::with_expires_in)).
+    pub fn expires_in(&self) -> Option<Duration> {
         self.expires_in
+    }
+
+    /// What is left of its life at `now`, a moment of its session's [`Clock`](crate::Clock) (`SystemClock.now()` unless
+    /// set); zero if it has ended, `None` if nothing tells, or while it is not published.
+    pub fn time_left(&self, now: Tick) -> Option<Duration> {
+        Some(self.life.ends_at?.since(now))
     }
 
     /// The life by what came with the token alone: no clock of this device had a hand in it.
@@ -195,7 +202,9 @@ impl Token {
         Some(self.times.exp?.checked_sub(time)?.min(MAX_LIFETIME)).filter(|rest| !rest.is_zero())
     }
 
-    pub(crate) fn server_time(&self) -> Option<Duration> {
+    /// The server's time when it issued the token, since 1970-01-01 00:00 UTC, if it is known
+    /// ([`with_server_time`](Token::with_server_time)).
+    pub fn server_time(&self) -> Option<Duration> {
         self.server_time
     }
 

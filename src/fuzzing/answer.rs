@@ -105,7 +105,7 @@ pub fn retry_after(input: &[u8], yardstick: &Yardstick) -> bool {
         let hour = Duration::from_secs(3600);
         let asked = pause.unwrap_or_default().min(hour);
         assert!(
-            (asked..=hour).contains(&policy.backoff(failures, Retry::Backoff, pause)),
+            (asked..=hour).contains(&policy.pause_after(failures, Retry::Backoff, pause)),
             "{pause:?} after {failures}"
         );
         assert!(policy.pause(failures, pause) >= pause.unwrap_or_default());

@@ -288,9 +288,12 @@ pub(super) fn foreign_destructors(threads: usize) {
                         1 => leader.fail_once(verdict),
                         2 => {
                             let value = made(leader.previous().map_or(0, |previous| previous.generation));
-                            drop(leader.fail(verdict, stands_until(now), Current::Becomes { value, usable: true }));
+                            let _still_ours =
+                                leader.fail(verdict, stands_until(now), Current::Becomes { value, usable: true });
                         }
-                        3 => drop(leader.fail(verdict, stands_until(now), Current::Goes)),
+                        3 => {
+                            let _still_ours = leader.fail(verdict, stands_until(now), Current::Goes);
+                        }
                         _ => drop(leader.publish(made)),
                     }
                 }

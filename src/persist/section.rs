@@ -208,6 +208,8 @@ impl Found {
     /// Is it another token than `used`, and does it live for long enough?
     fn serves(&self, shared: &Shared, used: Option<&Token>, wish: Wish) -> bool {
         let is_other = self.token.has_access() && used.is_none_or(|used| !self.stored.has_access_of(used));
+        // A token of before would know nothing of the change that a new one was asked for.
+        let is_other = is_other && wish.renews.is_none();
         let freshness = shared.policy.freshness(&self.token.life, shared.clock.now(), wish.valid_for);
         is_other && matches!(freshness, Freshness::Fresh | Freshness::Stale)
     }

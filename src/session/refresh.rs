@@ -117,7 +117,10 @@ impl Shared {
                 if adopted {
                     self.emit(Event::Adopted { token: &token });
                 } else {
-                    self.stats.lock().refreshes_after_refusal += u64::from(reason == Reason::Refused);
+                    let mut stats = self.stats.lock();
+                    stats.refreshes_after_refusal += u64::from(reason == Reason::Refused);
+                    stats.refreshes_on_request += u64::from(reason == Reason::Requested);
+                    drop(stats);
                     self.emit(Event::Refreshed { token: &token, took });
                 }
                 Ok(Some(token))
@@ -135,6 +138,9 @@ impl Shared {
     /// Why a refresh is due. `None`: it is not, and the leader is here for the store's sake.
     fn reason(&self, previous: Option<&Token>, wish: Wish, now: Tick) -> Option<Reason> {
         let Some(previous) = previous.filter(|previous| previous.has_access()) else { return Some(Reason::First) };
+        if wish.renews == Some(previous.origin.generation) {
+            return Some(Reason::Requested);
+        }
         match self.due(wish, previous, previous.origin.generation, now) {
             Need::Refused => Some(Reason::Refused),
             Need::Mandatory { .. } => Some(Reason::Expired),
@@ -219,7 +225,7 @@ impl Shared {
             if outcome.is_repeated() && !(is_lost && was_lost) {
                 let pause = match is_lost {
                     // What stood in the answer's way needs a moment to pass: this attempt may be the last.
-                    true => self.policy.backoff(1, Retry::Backoff, None),
+                    true => self.policy.pause_after(1, Retry::Backoff, None),
                     false => self.policy.pause(attempt, error.retry_after()),
                 };
                 // Whoever refreshes ahead of time has a token that lives: the next attempt is another call's.

@@ -31,11 +31,13 @@ pub(crate) struct Shared {
 }
 
 /// What a caller asks of a token.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub(crate) struct Wish {
     pub(crate) valid_for: Duration,
-    /// The generation that was refused, and whether the API had accepted it before.
+    /// The generation that was refused.
     pub(super) refused: Option<u64>,
+    /// The generation that is to be replaced though it is good.
+    pub(crate) renews: Option<u64>,
 }
 
 /// What one flight is about.
@@ -64,6 +66,9 @@ impl Shared {
         // Rule 3: a refusal is about one generation. If a later one is out, its own age decides.
         if wish.refused == Some(generation) {
             return Need::Refused;
+        }
+        if wish.renews == Some(generation) {
+            return Need::Mandatory { usable: false };
         }
         match self.policy.freshness(&token.life, now, wish.valid_for) {
             Freshness::Fresh => Need::None,

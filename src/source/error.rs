@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::io;
 use std::time::Duration;
 
 use crate::clock::Seconds;
@@ -301,6 +302,22 @@ impl fmt::Debug for SourceError {
             .field("renewed", &self.0.renewed)
             .field("cause", &self.0.cause)
             .finish()
+    }
+}
+
+/// A connection of the source's own that broke off, or was never there: an error of connect(2) says that nothing was sent.
+impl From<io::Error> for SourceError {
+    fn from(error: io::Error) -> Self {
+        let never_sent = matches!(
+            error.kind(),
+            io::ErrorKind::ConnectionRefused
+                | io::ErrorKind::AddrNotAvailable
+                | io::ErrorKind::HostUnreachable
+                | io::ErrorKind::NetworkUnreachable
+                | io::ErrorKind::NetworkDown
+        );
+        let outcome = if never_sent { Outcome::Unreachable } else { Outcome::Unknown };
+        Self::new(outcome, format!("the request failed: {error}")).with_cause(error)
     }
 }
 

@@ -12,6 +12,7 @@ mod file_store;
 mod flight_rules;
 mod flight_rules_verdicts;
 mod loop_breaker;
+mod on_request;
 mod one_refresh;
 mod parsers;
 mod policy;
