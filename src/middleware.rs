@@ -3,7 +3,7 @@
 use std::io::Read as _;
 use std::sync::{Arc, Weak};
 
-use ureq::http::header::{AUTHORIZATION, CONTENT_LENGTH, COOKIE, EXPECT, TRANSFER_ENCODING, WWW_AUTHENTICATE};
+use ureq::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use ureq::http::{Extensions, HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
 use ureq::middleware::{Middleware, MiddlewareNext};
 use ureq::{Agent, Body, SendBody};
@@ -11,7 +11,7 @@ use ureq::{Agent, Body, SendBody};
 use crate::body::{self, Payload, Plan};
 use crate::challenge;
 use crate::events::Event;
-use crate::origin::Origin;
+use crate::origin::{Origin, no_address};
 use crate::redirect;
 use crate::{Error, ErrorKind, Session, Token};
 
@@ -33,14 +33,70 @@ pub struct MaxRedirects(pub u32);
 #[non_exhaustive]
 pub struct NotReplayed;
 
-/// The extension of a request that this middleware has sent itself: it passes such a one on untouched, and the same agent,
-/// with its pool, its settings and its other middlewares, serves the second attempt as it served the first.
+/// The extension of a request that has been here.
 #[derive(Clone, Copy)]
-struct OwnAttempt;
+struct Attempt {
+    /// This middleware has sent it itself: it passes such a one on untouched, and the same agent, with its pool, its settings
+    /// and its other middlewares, serves the second attempt as it served the first.
+    own: bool,
+    /// Its `Authorization`, if there is one, is the session's. What has no such extension may be a first attempt with the token.
+    has_token: bool,
+}
+
+/// The origins that get the token.
+#[derive(Clone)]
+pub(crate) struct Allowed(pub(crate) Arc<[Origin]>);
+
+impl Allowed {
+    /// Is it an address of theirs?
+    ///
+    /// # Errors
+    ///
+    /// [`BadUri`](ureq::Error::BadUri) if ureq would read that address in another way than it was decided by here.
+    #[inline]
+    fn has(&self, uri: &mut Uri) -> Result<bool, ureq::Error> {
+        // Taking an address apart costs more than all else that the client does to a call; comparing it whole does not.
+        if self.0.iter().any(|origin| origin.is_written_in(uri)) { Ok(true) } else { self.has_otherwise_written(uri) }
+    }
+
+    #[cold]
+    fn has_otherwise_written(&self, uri: &mut Uri) -> Result<bool, ureq::Error> {
+        let origin = Origin::of(uri);
+        // `https://user:password@host` is the caller's own `Authorization`: ureq makes one of it.
+        let has_own = uri.authority().is_some_and(|authority| authority.as_str().contains('@'));
+        match origin {
+            Some(origin) if !has_own && self.0.contains(&origin) => {
+                origin.write_into(uri);
+                Ok(true)
+            }
+            // To ureq, a scheme that is not its constant is plain http, `HTTPS` too.
+            Some(origin) if origin.has_scheme_of(uri) => Ok(false),
+            _ => Err(no_address()),
+        }
+    }
+}
+
+/// The last of the middlewares, behind those of the user's, which may have changed the address.
+pub(crate) struct LastLook(pub(crate) Allowed);
+
+impl Middleware for LastLook {
+    fn handle(
+        &self,
+        mut request: Request<SendBody<'_>>,
+        next: MiddlewareNext<'_>,
+    ) -> Result<Response<Body>, ureq::Error> {
+        let carries_token = request.headers().get(AUTHORIZATION).is_some_and(|value| value.is_sensitive())
+            && request.extensions().get().is_none_or(|attempt: &Attempt| attempt.has_token);
+        if carries_token && !self.0.has(request.uri_mut())? {
+            return Err(led_away().into());
+        }
+        next.handle(request)
+    }
+}
 
 pub(crate) struct Bearer {
     pub(crate) session: Session,
-    pub(crate) origins: Arc<[Origin]>,
+    pub(crate) origins: Allowed,
     pub(crate) replay_limit: usize,
     pub(crate) max_redirects: u32,
     /// Weak, for the agent owns this middleware. Where it is gone, answers come back as they are.
@@ -53,10 +109,12 @@ impl Middleware for Bearer {
         mut request: Request<SendBody<'_>>,
         next: MiddlewareNext<'_>,
     ) -> Result<Response<Body>, ureq::Error> {
-        if request.extensions().get::<OwnAttempt>().is_some() {
+        if request.extensions().get().is_some_and(|attempt: &Attempt| attempt.own) {
             return next.handle(request);
         }
-        let token = if self.is_ours(&request) { Some(self.session.token()?) } else { None };
+        // The token belongs to its origins alone, and only where the caller has not brought a header.
+        let is_ours = self.origins.has(request.uri_mut())? && !request.headers().contains_key(AUTHORIZATION);
+        let token = if is_ours { Some(self.session.token()?) } else { None };
         // Without a token there is nothing to send again for: then not even the framing of the body is touched.
         let plan = if token.is_some() { Plan::of(&request, self.replay_limit) } else { Plan::Leave };
         // ureq puts one extension into every request. Settings of the caller's are another.
@@ -120,14 +178,6 @@ impl Bearer {
         }
     }
 
-    /// Does the token belong into this request? Only for its origins, and where the caller has not brought a header.
-    fn is_ours(&self, request: &Request<SendBody<'_>>) -> bool {
-        let uri = request.uri();
-        // `https://user:password@host` is such a header, too: ureq makes one of it.
-        let has_own = || uri.authority().is_some_and(|authority| authority.as_str().contains('@'));
-        self.is_allowed(uri) && !has_own() && !request.headers().contains_key(AUTHORIZATION)
-    }
-
     /// A request's own settings may have ureq follow redirects by itself: to any port of the host with the token, or with a
     /// 401 at the end that is not the token's fault. They cannot be read here, but they can be set.
     #[cold]
@@ -142,10 +192,6 @@ impl Bearer {
             *request.extensions_mut() = before;
         }
         request
-    }
-
-    fn is_allowed(&self, uri: &Uri) -> bool {
-        self.origins.iter().any(|origin| origin.matches(uri))
     }
 
     /// Follows redirects, and sends a refused request again, until there is an answer for the caller.
@@ -234,11 +280,16 @@ impl Bearer {
         }
         *redirects += 1;
         drop(body::put_aside(answer));
-        call.head.redirect(hop);
+        hop.strip(&mut call.head.headers);
+        call.head.method = hop.method;
+        call.head.uri = hop.uri;
         call.payload = Payload::Nothing;
         // Once it has led away, a redirect back is another site's wish, and does not get our token.
         call.token = match call.token.take() {
-            Some(_) if self.is_allowed(&call.head.uri) => Some(self.session.token()?),
+            Some(_) if self.origins.0.contains(&hop.origin) => {
+                hop.origin.write_into(&mut call.head.uri);
+                Some(self.session.token()?)
+            }
             _ => None,
         };
         Ok(Step::Sent(call.send(agent)))
@@ -319,31 +370,27 @@ impl Head {
         *request.version_mut() = self.version;
         *request.headers_mut() = self.headers.clone();
         *request.extensions_mut() = self.extensions.clone().unwrap_or_default();
-        request.extensions_mut().insert(OwnAttempt);
-        authorize(&mut request, token);
+        authorize(&mut request, token, true);
         request
-    }
-
-    /// Becomes the request that a redirect asks for: what speaks of a body, and the caller's own credentials, stay behind.
-    fn redirect(&mut self, hop: redirect::Hop) {
-        self.method = hop.method;
-        self.uri = hop.uri;
-        for name in [AUTHORIZATION, COOKIE, CONTENT_LENGTH, TRANSFER_ENCODING, EXPECT] {
-            self.headers.remove(name);
-        }
     }
 }
 
 /// Puts the token into a request that has none of it yet, and keeps what it takes to send it again.
 fn make_ready(request: &mut Request<SendBody<'_>>, token: Option<&Token>) -> Head {
     let head = Head::of(request);
-    authorize(request, token);
+    authorize(request, token, false);
     head
 }
 
-fn authorize(request: &mut Request<SendBody<'_>>, token: Option<&Token>) {
+fn authorize(request: &mut Request<SendBody<'_>>, token: Option<&Token>, own: bool) {
+    let has_token = token.is_some();
     if let Some(token) = token {
         request.headers_mut().insert(AUTHORIZATION, token.header().clone());
+    }
+    // A first attempt with the token goes without, unless what it came with may hold another's.
+    let extensions = request.extensions_mut();
+    if own || !has_token || extensions.len() > 1 {
+        extensions.insert(Attempt { own, has_token });
     }
 }
 
@@ -358,5 +405,13 @@ fn not_replayed() -> Error {
         ErrorKind::NotReplayed,
         "the API refused the token (401), which is refreshed now, but the request could not be sent again: its body has \
          been read, or no clone of its Client is left; send the request once more",
+    )
+}
+
+#[cold]
+fn led_away() -> Error {
+    Error::invalid(
+        "a middleware has changed the request's address to one that does not get the token; nothing was sent: if it is meant \
+         to, add its origin with ClientBuilder::origin",
     )
 }
