@@ -49,7 +49,8 @@ pub(crate) struct Endpoint {
     pub(crate) timeout: Duration,
     pub(crate) plain_http: bool,
     pub(crate) configure: Option<Configure>,
-    agent: Arc<Mutex<Option<Agent>>>,
+    /// For addresses on this machine and for all others: the proxy of the environment is for the latter alone.
+    agents: Arc<Mutex<(Option<Agent>, Option<Agent>)>>,
 }
 
 /// What a user adds to the configuration of the endpoint's agent.
@@ -90,7 +91,7 @@ impl Endpoint {
             timeout: TIMEOUT,
             plain_http: false,
             configure: None,
-            agent: Arc::new(Mutex::new(None)),
+            agents: Arc::new(Mutex::new((None, None))),
         }
     }
 
@@ -195,7 +196,7 @@ impl Endpoint {
             )));
         }
         let form = self.form(call.fields, call.scope);
-        let agent = self.agent.lock().get_or_insert_with(|| self.build_agent(origin)).clone();
+        let agent = self.agent(origin);
         let usual = agent.config().timeouts().global;
         let timeout = usual.unwrap_or(self.timeout).min(call.time_left).min(MAX_TIMEOUT);
         // Built by hand: ureq's own builder brings a second copy of its types with it.
@@ -252,9 +253,15 @@ impl Endpoint {
         Ok(())
     }
 
-    /// The one that there is may be another grant's, built with other settings.
+    /// Those that there are may be another grant's, built with other settings.
     pub(crate) fn forget_agent(&mut self) {
-        self.agent = Arc::new(Mutex::new(None));
+        self.agents = Arc::new(Mutex::new((None, None)));
+    }
+
+    fn agent(&self, origin: &Origin) -> Agent {
+        let (here, elsewhere) = &mut *self.agents.lock();
+        let agent = if origin.is_loopback() { here } else { elsewhere };
+        agent.get_or_insert_with(|| self.build_agent(origin)).clone()
     }
 
     pub(crate) fn build_agent(&self, origin: &Origin) -> Agent {

@@ -3,6 +3,7 @@
 //! looked for in the bytes on the wire.
 
 mod addresses;
+mod agents;
 mod listener;
 mod middlewares;
 mod redirects;
