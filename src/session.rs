@@ -43,7 +43,7 @@ pub(crate) struct Shared {
     pub(crate) clock: Box<dyn Clock>,
     source: Box<dyn TokenSource>,
     keeper: Option<Box<dyn Keep>>,
-    observer: Option<Observer>,
+    observer: Observer,
     history: Leaf<History>,
     stats: Leaf<Stats>,
     /// Tells this session's tokens from another's, whose generations mean nothing here.
@@ -97,7 +97,7 @@ impl Session {
             token: None,
             policy: Policy::default(),
             clock: Box::new(SystemClock),
-            observer: None,
+            observer: Observer::new(None),
         }
     }
 
@@ -284,10 +284,7 @@ impl Session {
                     }
                     Err(error) => Some(error),
                 },
-                // It would be told that it waits, and wait once more for what it waits for, and so on without an end.
-                Entry::Join(_) if shared.observer.as_ref().is_some_and(Observer::is_told_here) => {
-                    Some(SourceError::reentrant().into_error(None))
-                }
+                Entry::Join(_) if shared.observer.is_told_here() => Some(SourceError::reentrant().into_error(None)),
                 Entry::Join(waiter) => {
                     let begin = shared.clock.now();
                     shared.emit(Event::WaitStarted);
@@ -373,10 +370,7 @@ impl Shared {
     /// Counts, logs, tells: outside every lock but the counters' own.
     pub(crate) fn emit(&self, event: Event<'_>) {
         self.stats.lock().count(&event);
-        log::log!(event.level(), "{event}");
-        if let Some(observer) = &self.observer {
-            observer.tell(&event);
-        }
+        self.observer.tell(&event);
     }
 }
 

@@ -6,6 +6,7 @@ mod addresses;
 mod agents;
 mod listener;
 mod middlewares;
+mod recursion;
 mod redirects;
 
 use std::process::{Command, Output};
