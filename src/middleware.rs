@@ -1,5 +1,7 @@
 //! What happens to a call on its way: the token goes in, a 401 comes back, the call goes out again.
 
+mod last_look;
+
 use std::io::Read as _;
 use std::sync::{Arc, Weak};
 
@@ -11,9 +13,10 @@ use ureq::{Agent, Body, SendBody};
 use crate::body::{self, Payload, Plan};
 use crate::challenge;
 use crate::events::Event;
-use crate::origin::{Origin, no_address};
 use crate::redirect;
 use crate::{Error, ErrorKind, Session, Token};
+
+pub(crate) use last_look::{Allowed, LastLook};
 
 /// A request's extension: how many redirects the client follows for this request, instead of its own setting. With 0
 /// the caller gets the redirect itself.
@@ -41,57 +44,6 @@ struct Attempt {
     own: bool,
     /// Its `Authorization`, if there is one, is the session's. What has no such extension may be a first attempt with the token.
     has_token: bool,
-}
-
-/// The origins that get the token.
-#[derive(Clone)]
-pub(crate) struct Allowed(pub(crate) Arc<[Origin]>);
-
-impl Allowed {
-    /// Is it an address of theirs?
-    ///
-    /// # Errors
-    ///
-    /// [`BadUri`](ureq::Error::BadUri) if ureq would read that address in another way than it was decided by here.
-    #[inline]
-    fn has(&self, uri: &mut Uri) -> Result<bool, ureq::Error> {
-        // Taking an address apart costs more than all else that the client does to a call; comparing it whole does not.
-        if self.0.iter().any(|origin| origin.is_written_in(uri)) { Ok(true) } else { self.has_otherwise_written(uri) }
-    }
-
-    #[cold]
-    fn has_otherwise_written(&self, uri: &mut Uri) -> Result<bool, ureq::Error> {
-        let origin = Origin::of(uri);
-        // `https://user:password@host` is the caller's own `Authorization`: ureq makes one of it.
-        let has_own = uri.authority().is_some_and(|authority| authority.as_str().contains('@'));
-        match origin {
-            Some(origin) if !has_own && self.0.contains(&origin) => {
-                origin.write_into(uri);
-                Ok(true)
-            }
-            // To ureq, a scheme that is not its constant is plain http, `HTTPS` too.
-            Some(origin) if origin.has_scheme_of(uri) => Ok(false),
-            _ => Err(no_address()),
-        }
-    }
-}
-
-/// The last of the middlewares, behind those of the user's, which may have changed the address.
-pub(crate) struct LastLook(pub(crate) Allowed);
-
-impl Middleware for LastLook {
-    fn handle(
-        &self,
-        mut request: Request<SendBody<'_>>,
-        next: MiddlewareNext<'_>,
-    ) -> Result<Response<Body>, ureq::Error> {
-        let carries_token = request.headers().get(AUTHORIZATION).is_some_and(|value| value.is_sensitive())
-            && request.extensions().get().is_none_or(|attempt: &Attempt| attempt.has_token);
-        if carries_token && !self.0.has(request.uri_mut())? {
-            return Err(led_away().into());
-        }
-        next.handle(request)
-    }
 }
 
 pub(crate) struct Bearer {
@@ -405,13 +357,5 @@ fn not_replayed() -> Error {
         ErrorKind::NotReplayed,
         "the API refused the token (401), which is refreshed now, but the request could not be sent again: its body has \
          been read, or no clone of its Client is left; send the request once more",
-    )
-}
-
-#[cold]
-fn led_away() -> Error {
-    Error::invalid(
-        "a middleware has changed the request's address to one that does not get the token; nothing was sent: if it is meant \
-         to, add its origin with ClientBuilder::origin",
     )
 }

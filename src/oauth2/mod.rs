@@ -14,7 +14,8 @@
 //! know to reach the server (a private CA, a proxy) goes into `configure`.
 //!
 //! Every answer is sorted into the three outcomes of [`SourceError`](crate::SourceError). Error texts hold the server's
-//! `error` and `error_description`, reduced to printable ASCII, cut, and without the secrets that were sent.
+//! `error` and `error_description`, reduced to printable ASCII, cut, and without the secrets that were sent or what looks
+//! like a token.
 
 #[macro_use]
 mod settings;
@@ -27,6 +28,7 @@ pub(crate) mod discovery;
 mod endpoint;
 mod fields;
 mod form;
+mod quote;
 mod refresh_token;
 mod revocation;
 

@@ -8,6 +8,7 @@ mod listener;
 mod middlewares;
 mod recursion;
 mod redirects;
+mod secrets;
 
 use std::process::{Command, Output};
 
