@@ -8,7 +8,7 @@ use ureq::http::{self, Request, Response, Uri};
 use ureq::typestate::{AgentScope, WithBody, WithoutBody};
 use ureq::{Agent, AsSendBody, Body, RequestBuilder};
 
-use crate::middleware::Bearer;
+use crate::middleware::{Allowed, Bearer, LastLook};
 use crate::origin::Origin;
 use crate::{Error, Result, Session};
 
@@ -59,7 +59,7 @@ pub struct Client(Arc<Inner>);
 struct Inner {
     agent: Agent,
     session: Session,
-    origins: Arc<[Origin]>,
+    origins: Allowed,
 }
 
 impl AsRef<Agent> for Inner {
@@ -145,7 +145,7 @@ methods! {
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Inner { session, origins, .. } = &*self.0;
-        f.debug_struct("Client").field("origins", origins).field("session", session).finish_non_exhaustive()
+        f.debug_struct("Client").field("origins", &origins.0).field("session", session).finish_non_exhaustive()
     }
 }
 
@@ -221,11 +221,11 @@ impl ClientBuilder {
             origin.check_private(plain_http)?;
             allowed.push(origin);
         }
-        let origins: Arc<[Origin]> = allowed.into();
+        let origins = Allowed(allowed.into());
 
         // A proxy from the environment would take plain http to this machine off it, with the token in the clear.
         let is_open = |origin: &Origin| origin.is_loopback() && !origin.is_https();
-        let stays_here = origins.iter().all(is_open);
+        let stays_here = origins.0.iter().all(is_open);
 
         let inner = Arc::new_cyclic(|inner: &Weak<Inner>| {
             let agent: Weak<dyn AsRef<Agent> + Send + Sync> = inner.clone();
@@ -235,7 +235,8 @@ impl ClientBuilder {
                 Config::builder().middleware(bearer).max_idle_connections(256).max_idle_connections_per_host(64);
             let config = if stays_here { config.proxy(None) } else { config };
             let config = match configure {
-                Some(configure) => configure(config),
+                // It may hold middlewares of the user's.
+                Some(configure) => configure(config).middleware(LastLook(origins.clone())),
                 None => config,
             };
             Inner { agent: config.max_redirects(0).build().new_agent(), session, origins }
@@ -250,7 +251,7 @@ impl ClientBuilder {
         let proxy = inner.agent.config().proxy().filter(|proxy| proxy.is_from_env());
         let through =
             |origin: &Origin| is_open(origin) && proxy.is_some_and(|proxy| !proxy.is_no_proxy(&origin.to_uri()));
-        if inner.origins.iter().any(through) {
+        if inner.origins.0.iter().any(through) {
             return Err(Error::invalid(
                 "the proxy that the environment names would get the token for this machine's http in the clear: set \
                  NO_PROXY=localhost,127.0.0.1, or say which is meant with configure(|config| config.proxy(..))",

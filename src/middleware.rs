@@ -1,9 +1,11 @@
 //! What happens to a call on its way: the token goes in, a 401 comes back, the call goes out again.
 
+mod last_look;
+
 use std::io::Read as _;
 use std::sync::{Arc, Weak};
 
-use ureq::http::header::{AUTHORIZATION, CONTENT_LENGTH, COOKIE, EXPECT, TRANSFER_ENCODING, WWW_AUTHENTICATE};
+use ureq::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use ureq::http::{Extensions, HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
 use ureq::middleware::{Middleware, MiddlewareNext};
 use ureq::{Agent, Body, SendBody};
@@ -11,9 +13,10 @@ use ureq::{Agent, Body, SendBody};
 use crate::body::{self, Payload, Plan};
 use crate::challenge;
 use crate::events::Event;
-use crate::origin::Origin;
 use crate::redirect;
 use crate::{Error, ErrorKind, Session, Token};
+
+pub(crate) use last_look::{Allowed, LastLook};
 
 /// A request's extension: how many redirects the client follows for this request, instead of its own setting. With 0
 /// the caller gets the redirect itself.
@@ -33,14 +36,19 @@ pub struct MaxRedirects(pub u32);
 #[non_exhaustive]
 pub struct NotReplayed;
 
-/// The extension of a request that this middleware has sent itself: it passes such a one on untouched, and the same agent,
-/// with its pool, its settings and its other middlewares, serves the second attempt as it served the first.
+/// The extension of a request that has been here.
 #[derive(Clone, Copy)]
-struct OwnAttempt;
+struct Attempt {
+    /// This middleware has sent it itself: it passes such a one on untouched, and the same agent, with its pool, its settings
+    /// and its other middlewares, serves the second attempt as it served the first.
+    own: bool,
+    /// Its `Authorization`, if there is one, is the session's. What has no such extension may be a first attempt with the token.
+    has_token: bool,
+}
 
 pub(crate) struct Bearer {
     pub(crate) session: Session,
-    pub(crate) origins: Arc<[Origin]>,
+    pub(crate) origins: Allowed,
     pub(crate) replay_limit: usize,
     pub(crate) max_redirects: u32,
     /// Weak, for the agent owns this middleware. Where it is gone, answers come back as they are.
@@ -53,10 +61,12 @@ impl Middleware for Bearer {
         mut request: Request<SendBody<'_>>,
         next: MiddlewareNext<'_>,
     ) -> Result<Response<Body>, ureq::Error> {
-        if request.extensions().get::<OwnAttempt>().is_some() {
+        if request.extensions().get().is_some_and(|attempt: &Attempt| attempt.own) {
             return next.handle(request);
         }
-        let token = if self.is_ours(&request) { Some(self.session.token()?) } else { None };
+        // The token belongs to its origins alone, and only where the caller has not brought a header.
+        let is_ours = self.origins.has(request.uri_mut())? && !request.headers().contains_key(AUTHORIZATION);
+        let token = if is_ours { Some(self.session.token()?) } else { None };
         // Without a token there is nothing to send again for: then not even the framing of the body is touched.
         let plan = if token.is_some() { Plan::of(&request, self.replay_limit) } else { Plan::Leave };
         // ureq puts one extension into every request. Settings of the caller's are another.
@@ -120,14 +130,6 @@ impl Bearer {
         }
     }
 
-    /// Does the token belong into this request? Only for its origins, and where the caller has not brought a header.
-    fn is_ours(&self, request: &Request<SendBody<'_>>) -> bool {
-        let uri = request.uri();
-        // `https://user:password@host` is such a header, too: ureq makes one of it.
-        let has_own = || uri.authority().is_some_and(|authority| authority.as_str().contains('@'));
-        self.is_allowed(uri) && !has_own() && !request.headers().contains_key(AUTHORIZATION)
-    }
-
     /// A request's own settings may have ureq follow redirects by itself: to any port of the host with the token, or with a
     /// 401 at the end that is not the token's fault. They cannot be read here, but they can be set.
     #[cold]
@@ -142,10 +144,6 @@ impl Bearer {
             *request.extensions_mut() = before;
         }
         request
-    }
-
-    fn is_allowed(&self, uri: &Uri) -> bool {
-        self.origins.iter().any(|origin| origin.matches(uri))
     }
 
     /// Follows redirects, and sends a refused request again, until there is an answer for the caller.
@@ -234,11 +232,16 @@ impl Bearer {
         }
         *redirects += 1;
         drop(body::put_aside(answer));
-        call.head.redirect(hop);
+        hop.strip(&mut call.head.headers);
+        call.head.method = hop.method;
+        call.head.uri = hop.uri;
         call.payload = Payload::Nothing;
         // Once it has led away, a redirect back is another site's wish, and does not get our token.
         call.token = match call.token.take() {
-            Some(_) if self.is_allowed(&call.head.uri) => Some(self.session.token()?),
+            Some(_) if self.origins.0.contains(&hop.origin) => {
+                hop.origin.write_into(&mut call.head.uri);
+                Some(self.session.token()?)
+            }
             _ => None,
         };
         Ok(Step::Sent(call.send(agent)))
@@ -319,31 +322,27 @@ impl Head {
         *request.version_mut() = self.version;
         *request.headers_mut() = self.headers.clone();
         *request.extensions_mut() = self.extensions.clone().unwrap_or_default();
-        request.extensions_mut().insert(OwnAttempt);
-        authorize(&mut request, token);
+        authorize(&mut request, token, true);
         request
-    }
-
-    /// Becomes the request that a redirect asks for: what speaks of a body, and the caller's own credentials, stay behind.
-    fn redirect(&mut self, hop: redirect::Hop) {
-        self.method = hop.method;
-        self.uri = hop.uri;
-        for name in [AUTHORIZATION, COOKIE, CONTENT_LENGTH, TRANSFER_ENCODING, EXPECT] {
-            self.headers.remove(name);
-        }
     }
 }
 
 /// Puts the token into a request that has none of it yet, and keeps what it takes to send it again.
 fn make_ready(request: &mut Request<SendBody<'_>>, token: Option<&Token>) -> Head {
     let head = Head::of(request);
-    authorize(request, token);
+    authorize(request, token, false);
     head
 }
 
-fn authorize(request: &mut Request<SendBody<'_>>, token: Option<&Token>) {
+fn authorize(request: &mut Request<SendBody<'_>>, token: Option<&Token>, own: bool) {
+    let has_token = token.is_some();
     if let Some(token) = token {
         request.headers_mut().insert(AUTHORIZATION, token.header().clone());
+    }
+    // A first attempt with the token goes without, unless what it came with may hold another's.
+    let extensions = request.extensions_mut();
+    if own || !has_token || extensions.len() > 1 {
+        extensions.insert(Attempt { own, has_token });
     }
 }
 

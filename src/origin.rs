@@ -1,29 +1,23 @@
 //! An origin: scheme, host *and port* (RFC 6454 §4), and which addresses a secret may be sent to.
 
 use std::fmt;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use ureq::http::Uri;
 use ureq::http::uri::Authority;
 
 use crate::{Error, Result};
 
-/// Scheme, host and port of an address that is fit for HTTP.
+/// Scheme, host and port of an address that ureq connects to as it is read here.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Origin {
-    scheme: Scheme,
-    /// In lower case; an IPv6 address has its brackets.
-    host: String,
-    port: u16,
-    /// Host and port as nearly every address writes them: without the default port.
-    authority: String,
+    /// As nearly every address begins: in lower case, without the default port.
+    text: String,
+    /// Where the host begins in it.
+    host: usize,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Scheme {
-    Http,
-    Https,
-}
+const HTTPS: &str = "https://";
 
 impl Origin {
     /// Reads an origin as a user writes it: `https://api.example.com` or `https://api.example.com:8443`.
@@ -41,51 +35,83 @@ impl Origin {
         Ok(origin)
     }
 
-    /// The origin of an absolute address; `None` if it has none that could be compared, or another scheme than http(s).
+    /// The origin of an absolute address; `None` if it has none that could be compared, or another scheme than http(s), or
+    /// if ureq would read it in another way, or could not. Port 0 and a port that is no number have no origin.
     pub(crate) fn of(uri: &Uri) -> Option<Self> {
-        let (scheme, host, port) = parts(uri)?;
-        let host = host.to_ascii_lowercase();
-        let authority = if port == scheme.default_port() { host.clone() } else { format!("{host}:{port}") };
-        Some(Origin { scheme, host, port, authority })
+        let authority = uri.authority()?;
+        let host = authority.host();
+        let mut text = uri.scheme_str()?.to_ascii_lowercase();
+        let default_port = match &*text {
+            "https" => 443,
+            "http" => 80,
+            _ => return None,
+        };
+        text.push_str("://");
+        let begin = text.len();
+        text.push_str(host);
+        text.make_ascii_lowercase();
+        let is_host = match host.strip_prefix('[') {
+            Some(v6) => v6.strip_suffix(']')?.parse().is_ok_and(|ip: IpAddr| ip.is_ipv6()),
+            None => !host.is_empty() && !host.bytes().any(|byte| matches!(byte, b'[' | b']')),
+        };
+        let digits = port_text(authority)?;
+        let port = digits.bytes().try_fold(0_u16, |port, byte| {
+            let digit = char::from(byte).to_digit(10)?;
+            port.checked_mul(10)?.checked_add(digit as u16)
+        })?;
+        if !is_host || (port == 0 && !digits.is_empty()) || !is_readable(uri) {
+            return None;
+        }
+        if port != 0 && port != default_port {
+            text = format!("{text}:{port}");
+        }
+        Some(Origin { text, host: begin })
     }
 
-    /// Is that address of this origin? Nothing is allocated: it is asked on every call.
+    /// Is that how an address of this origin is written, to the letter? Nothing is allocated: it is asked on every call.
     #[inline]
-    pub(crate) fn matches(&self, uri: &Uri) -> bool {
-        // Taking an address apart costs more than all else that the client does to a call; comparing it whole does not.
-        let same = uri.authority().is_some_and(|authority| authority.as_str() == self.authority);
-        if same && uri.scheme() == Some(&self.scheme.as_http()) {
-            return true;
-        }
-        parts(uri).is_some_and(|(scheme, host, port)| {
-            scheme == self.scheme && port == self.port && host.eq_ignore_ascii_case(&self.host)
-        })
+    pub(crate) fn is_written_in(&self, uri: &Uri) -> bool {
+        uri.authority().map(Authority::as_str) == self.text.get(self.host..) && self.has_scheme_of(uri)
+    }
+
+    /// Is its scheme the one that ureq finds in that address? To ureq, an `HTTPS` that was put together of parts is another,
+    /// and plain http.
+    #[inline]
+    pub(crate) fn has_scheme_of(&self, uri: &Uri) -> bool {
+        uri.scheme_str() == Some(if self.is_https() { "https" } else { "http" })
+    }
+
+    /// Writes it into an address of the same origin, so that whatever ureq decides by is what was decided here.
+    pub(crate) fn write_into(&self, uri: &mut Uri) {
+        let path = uri.path_and_query().map_or("/", |path| path.as_str());
+        // The path of `OPTIONS *` is one without a slash, and would run into the host.
+        let path = if path.starts_with(['/', '?']) { path } else { "/" };
+        *uri = format!("{}{path}", self.text).parse().unwrap_or_default();
     }
 
     /// Does a request to it stay on this machine (RFC 8252 §8.3)? `localhost`, 127.0.0.0/8 and `[::1]`. Other spellings,
     /// such as `127.1`, are not: what they mean is up to the resolver.
     pub(crate) fn is_loopback(&self) -> bool {
-        if self.host == "localhost" {
-            return true;
-        }
-        match self.host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
-            Some(v6) => v6.parse::<Ipv6Addr>().is_ok_and(|ip| ip.is_loopback()),
-            None => self.host.parse::<Ipv4Addr>().is_ok_and(|ip| ip.is_loopback()),
-        }
+        let authority = self.text.get(self.host..).unwrap_or_default();
+        let host = match authority.strip_prefix('[') {
+            Some(v6) => v6.split(']').next(),
+            None => authority.split(':').next(),
+        };
+        host.is_some_and(|host| host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback()))
     }
 
     /// Its address, for whoever asks ureq about it.
     pub(crate) fn to_uri(&self) -> Uri {
-        self.to_string().parse().unwrap_or_default()
+        self.text.parse().unwrap_or_default()
     }
 
     pub(crate) fn is_https(&self) -> bool {
-        self.scheme == Scheme::Https
+        self.host == HTTPS.len()
     }
 
     /// Is what comes from there what the server said? True over TLS, and where nobody is in between.
     pub(crate) fn is_private(&self) -> bool {
-        self.scheme == Scheme::Https || self.is_loopback()
+        self.is_https() || self.is_loopback()
     }
 
     /// May a secret be sent there? Over TLS, to this machine, or where the user said so.
@@ -106,44 +132,13 @@ impl Origin {
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = match self.scheme {
-            Scheme::Http => "http",
-            Scheme::Https => "https",
-        };
-        write!(f, "{scheme}://{}", self.authority)
+        f.write_str(&self.text)
     }
 }
 
 impl fmt::Debug for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
-    }
-}
-
-impl Scheme {
-    fn of(uri: &Uri) -> Option<Self> {
-        let scheme = uri.scheme_str()?;
-        if scheme.eq_ignore_ascii_case("https") {
-            Some(Scheme::Https)
-        } else if scheme.eq_ignore_ascii_case("http") {
-            Some(Scheme::Http)
-        } else {
-            None
-        }
-    }
-
-    fn as_http(self) -> ureq::http::uri::Scheme {
-        match self {
-            Scheme::Http => ureq::http::uri::Scheme::HTTP,
-            Scheme::Https => ureq::http::uri::Scheme::HTTPS,
-        }
-    }
-
-    fn default_port(self) -> u16 {
-        match self {
-            Scheme::Http => 80,
-            Scheme::Https => 443,
-        }
     }
 }
 
@@ -172,7 +167,7 @@ pub(crate) fn parse_url(text: &str, name: &str) -> Result<(Uri, Origin)> {
              name with those is written in its xn-- form)",
         );
     };
-    if Scheme::of(&uri).is_none() {
+    if !matches!(uri.scheme_str(), Some("https" | "http")) {
         return invalid("has a scheme other than https and http: only those can be used");
     }
     if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
@@ -180,23 +175,8 @@ pub(crate) fn parse_url(text: &str, name: &str) -> Result<(Uri, Origin)> {
     }
     match Origin::of(&uri) {
         Some(origin) => Ok((uri, origin)),
-        None => invalid("has no host, or a port that is not a number from 1 to 65535"),
+        None => invalid("has no host that can be used, or a port that is not a number from 1 to 65535"),
     }
-}
-
-/// What is compared of an address. Port 0 and a port that is no number have no origin.
-#[inline]
-fn parts(uri: &Uri) -> Option<(Scheme, &str, u16)> {
-    let scheme = Scheme::of(uri)?;
-    let authority = uri.authority()?;
-    let host = authority.host();
-    let port = match port_text(authority)? {
-        "" => scheme.default_port(),
-        // Not u16's own sign: "+80" is no port.
-        digits if digits.bytes().all(|byte| byte.is_ascii_digit()) => digits.parse().ok()?,
-        _ => return None,
-    };
-    (!host.is_empty() && port != 0).then_some((scheme, host, port))
 }
 
 /// What stands after the host's colon; `None` if something else stands after the host. `Authority::port` is of no use here:
@@ -209,6 +189,27 @@ fn port_text(authority: &Authority) -> Option<&str> {
         "" => Some(""),
         rest => rest.strip_prefix(':'),
     }
+}
+
+/// The address of a request, or of a redirect, that has no origin. It is not quoted: it may be a foreign text, hold a code or a
+/// key, and steer a terminal.
+#[cold]
+pub(crate) fn no_address() -> ureq::Error {
+    ureq::Error::BadUri(
+        "the address to go to, or to be redirected to, has no usable scheme (https or http, in lower case), host or port"
+            .to_owned(),
+    )
+}
+
+/// Can ureq's cookie jar read that address? It takes for granted that it can, by the `url` crate, and panics.
+#[cfg(feature = "cookies")]
+fn is_readable(uri: &Uri) -> bool {
+    url::Url::parse(&uri.to_string()).is_ok()
+}
+
+#[cfg(not(feature = "cookies"))]
+fn is_readable(_: &Uri) -> bool {
+    true
 }
 
 #[cfg(test)]
@@ -240,8 +241,11 @@ mod tests {
         for (origin, addresses) in same {
             let origin = Origin::parse(origin).unwrap();
             for address in addresses {
-                assert!(origin.matches(&uri(address)), "{origin} {address}");
-                assert_eq!(Origin::of(&uri(address)), Some(origin.clone()), "{address}");
+                let mut uri = uri(address);
+                assert_eq!(Origin::of(&uri), Some(origin.clone()), "{address}");
+                let path = uri.path_and_query().cloned();
+                origin.write_into(&mut uri);
+                assert!(origin.is_written_in(&uri) && uri.path_and_query() == path.as_ref(), "{address} became {uri}");
             }
         }
     }
@@ -267,15 +271,23 @@ mod tests {
         ] {
             // http may refuse the address itself; then no request can have it.
             if let Ok(uri) = address.parse::<Uri>() {
-                assert!(!origin.matches(&uri), "{address}");
+                assert!(Origin::of(&uri) != Some(origin.clone()) && !origin.is_written_in(&uri), "{address}");
             }
         }
         // http overlooks what stands behind the bracket, and ureq would connect to the port behind that.
         let origin = Origin::parse("https://[::1]").unwrap();
         for address in ["https://[::1].x", "https://[::1].x:8443", "https://[::1]8443", "https://[::1]x:443"] {
-            assert!(!address.parse().is_ok_and(|uri| origin.matches(&uri)), "{address}");
+            assert!(!address.parse().is_ok_and(|uri| Origin::of(&uri) == Some(origin.clone())), "{address}");
         }
-        for none in ["/me", "api.example.com", "wss://a", "https://a:0", "https://[::1].x:8443"] {
+        for none in [
+            "/me",
+            "api.example.com",
+            "wss://a",
+            "https://a:0",
+            "https://a:+1",
+            "https://[::1].x:8443",
+            "https://[::1%25lo]",
+        ] {
             assert_eq!(none.parse::<Uri>().ok().and_then(|uri| Origin::of(&uri)), None, "{none}");
         }
     }

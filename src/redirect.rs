@@ -1,16 +1,58 @@
-//! Redirects: where one leads to, and by which method. Pure; whether the token comes along is the middleware's business.
+//! Redirects: where one leads to, by which method, and which of the caller's headers may go along. Pure; whether the token
+//! comes along is the middleware's business.
 //!
 //! ureq's own following drops the token on the same host, or keeps it for another port (its `RedirectAuthHeaders`), so
 //! the client follows by itself. What becomes of method and body is as in ureq, so that a switch of clients changes nothing.
 
-use ureq::http::header::{HeaderValue, LOCATION};
+use ureq::http::header::{
+    ACCEPT, ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE, AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, COOKIE,
+    EXPECT, HeaderName, HeaderValue, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE,
+    LOCATION, RANGE, TRANSFER_ENCODING, USER_AGENT,
+};
 use ureq::http::{HeaderMap, Method, StatusCode, Uri};
+
+use crate::origin::{Origin, no_address};
+
+/// What goes along to another origin (RFC 9110 §15.4): what is wanted, and in which form. Everything else may be a
+/// credential, whatever its name, or is meant for the server that it was sent to.
+const NO_CREDENTIALS: &[HeaderName] = &[
+    ACCEPT,
+    ACCEPT_CHARSET,
+    ACCEPT_ENCODING,
+    ACCEPT_LANGUAGE,
+    CACHE_CONTROL,
+    IF_MATCH,
+    IF_MODIFIED_SINCE,
+    IF_NONE_MATCH,
+    IF_RANGE,
+    IF_UNMODIFIED_SINCE,
+    RANGE,
+    USER_AGENT,
+];
+
+/// What stays behind within an origin: it speaks of a body that there is not any more, or is a credential that is put in
+/// anew for each request.
+const OF_THE_REQUEST: &[HeaderName] = &[AUTHORIZATION, CONTENT_LENGTH, COOKIE, EXPECT, TRANSFER_ENCODING];
 
 /// The request that a redirect asks for. It never has a body.
 #[derive(PartialEq, Eq, Debug)]
 pub(crate) struct Hop {
     pub(crate) method: Method,
     pub(crate) uri: Uri,
+    pub(crate) origin: Origin,
+    /// Does it lead to another origin?
+    pub(crate) leaves: bool,
+}
+
+impl Hop {
+    /// Takes out of the request's headers what does not go along.
+    pub(crate) fn strip(&self, headers: &mut HeaderMap) {
+        let list = if self.leaves { NO_CREDENTIALS } else { OF_THE_REQUEST };
+        let stays_behind = |name: &&HeaderName| list.contains(name) != self.leaves;
+        while let Some(name) = headers.keys().find(stays_behind).cloned() {
+            headers.remove(name);
+        }
+    }
 }
 
 /// Where an answer redirects to; `None` if it does not.
@@ -18,7 +60,7 @@ pub(crate) struct Hop {
 /// # Errors
 ///
 /// As ureq: [`RedirectFailed`](ureq::Error::RedirectFailed) for a 307 or 308 on a request whose repetition elsewhere may
-/// do harm, [`BadUri`](ureq::Error::BadUri) for an address that is none.
+/// do harm, [`BadUri`](ureq::Error::BadUri) for an address that is none, or has no origin.
 pub(crate) fn follow(
     method: &Method,
     uri: &Uri,
@@ -38,69 +80,73 @@ pub(crate) fn follow(
         _ if keeps_method => method.clone(),
         _ => Method::GET,
     };
-    let uri = resolve(uri, location).ok_or_else(|| {
-        ureq::Error::BadUri(format!(
-            "the redirect's Location is no address: {}",
-            String::from_utf8_lossy(location.as_bytes())
-        ))
-    })?;
-    Ok(Some(Hop { method, uri }))
+    let base = Origin::of(uri);
+    let hop = resolve(uri, location).and_then(|uri| {
+        let origin = Origin::of(&uri)?;
+        let leaves = base.as_ref() != Some(&origin);
+        Some(Hop { method, uri, origin, leaves })
+    });
+    hop.map(Some).ok_or_else(no_address)
 }
 
 /// The address of a reference found at `base` (RFC 3986 §5.2.2), without its fragment.
 fn resolve(base: &Uri, reference: &HeaderValue) -> Option<Uri> {
-    let reference = reference.to_str().ok()?.split('#').next()?;
-    let (scheme, authority) = (base.scheme_str()?, base.authority()?);
-    if has_scheme(reference) {
-        return absolute(reference);
+    let mut reference = reference.to_str().ok()?.split('#').next()?;
+    let mut text = String::new();
+    if !has_scheme(reference) {
+        text.push_str(base.scheme_str()?);
+        text.push(':');
+        if !reference.starts_with("//") {
+            text.push_str("//");
+            text.push_str(base.authority()?.as_str());
+            let path = reference.split('?').next()?;
+            push_path(&mut text, base.path(), path);
+            reference = reference.get(path.len()..)?;
+            if let Some(query) = base.query().filter(|_| path.is_empty() && reference.is_empty()) {
+                text.push('?');
+                text.push_str(query);
+            }
+        }
     }
-    if reference.starts_with("//") {
-        return absolute(&format!("{scheme}:{reference}"));
-    }
-    let (path, query) = match reference.split_once('?') {
-        Some((path, query)) => (path, Some(query)),
-        None => (reference, None),
-    };
-    let (path, query) = if path.is_empty() {
-        (base.path().to_owned(), query.or(base.query()))
-    } else if path.starts_with('/') {
-        (without_dots(path), query)
-    } else {
-        let folder = folder(base.path());
-        (without_dots(&format!("{folder}/{path}")), query)
-    };
-    let query = query.map(|query| format!("?{query}")).unwrap_or_default();
-    absolute(&format!("{scheme}://{authority}{path}{query}"))
-}
-
-fn absolute(text: &str) -> Option<Uri> {
+    text.push_str(reference);
     // "host:80" is one as well, to http: an authority without a scheme.
     text.parse().ok().filter(|uri: &Uri| uri.scheme().is_some() && uri.authority().is_some())
 }
 
 fn has_scheme(reference: &str) -> bool {
-    let Some((scheme, _)) = reference.split_once(':') else { return false };
-    scheme.starts_with(|c: char| c.is_ascii_alphabetic())
-        && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
+    let mut rest = reference.bytes().skip_while(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(byte));
+    rest.next() == Some(b':') && reference.starts_with(|c: char| c.is_ascii_alphabetic())
 }
 
-/// `remove_dot_segments` of RFC 3986 §5.2.4, for a path that begins with a slash.
-fn without_dots(path: &str) -> String {
-    let mut kept = String::new();
-    for segment in path.strip_prefix('/').unwrap_or(path).split('/') {
+/// Merges two paths and takes the dots out of the result (RFC 3986 §5.2.3, §5.2.4). It begins with a slash, even if that of
+/// the base does not, as in `OPTIONS *`: it would run into the host.
+fn push_path(text: &mut String, base: &str, path: &str) {
+    if path.is_empty() && base.starts_with('/') {
+        return text.push_str(base);
+    }
+    let mut merged = String::new();
+    if !path.starts_with('/') {
+        merged.push_str(folder(base));
+        merged.push('/');
+    }
+    merged.push_str(path);
+    let begin = text.len();
+    for segment in merged.split('/').skip(1) {
         match segment {
             "." => {}
-            ".." => kept.truncate(folder(&kept).len()),
+            ".." => {
+                let folder = folder(text).len();
+                text.truncate(folder.max(begin));
+            }
             segment => {
-                kept.push('/');
-                kept.push_str(segment);
+                text.push('/');
+                text.push_str(segment);
             }
         }
     }
-    if path.ends_with("/.") || path.ends_with("/..") {
-        kept.push('/');
+    if merged.ends_with("/.") || merged.ends_with("/..") {
+        text.push('/');
     }
-    kept
 }
 
 /// What comes before the last slash.

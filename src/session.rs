@@ -74,7 +74,7 @@ impl Session {
             token: None,
             policy: Policy::default(),
             clock: Box::new(SystemClock),
-            observer: None,
+            observer: Observer::new(None),
         }
     }
 
@@ -305,10 +305,7 @@ impl Session {
                     }
                     Err(error) => Some(error),
                 },
-                // It would be told that it waits, and wait once more for what it waits for, and so on without an end.
-                Entry::Join(_) if shared.observer.as_ref().is_some_and(Observer::is_told_here) => {
-                    Some(SourceError::reentrant().into_error(None))
-                }
+                Entry::Join(_) if shared.observer.is_told_here() => Some(SourceError::reentrant().into_error(None)),
                 Entry::Join(waiter) => {
                     let begin = shared.clock.now();
                     shared.emit(Event::WaitStarted);

@@ -2,7 +2,9 @@
 //! the user writes it, the address of a request, and the `Location` of each redirect from there on.
 
 use ureq::http::header::{HeaderValue, LOCATION};
+use ureq::http::uri::Scheme;
 use ureq::http::{HeaderMap, Method, StatusCode, Uri};
+use ureq::unversioned::resolver::DefaultResolver;
 
 use super::{Yardstick, assert_plain, within};
 use crate::ErrorKind;
@@ -12,8 +14,9 @@ use crate::redirect;
 const PER_BYTE: usize = 16;
 const FIXED: usize = 1024;
 
-/// A token goes to the origin that it is for, and nowhere else: what matches an origin is where ureq connects to, after
-/// each redirect too. A relative reference never leaves the server; an error quotes no address.
+/// A token goes to the origin that it is for, and nowhere else: what is of an origin is where ureq connects to, after each
+/// redirect too, and by TLS if that is https. A relative reference never leaves the server; an error quotes no address; and
+/// what ureq is handed makes it panic nowhere.
 pub fn address(input: &[u8], yardstick: &Yardstick) -> bool {
     let mut lines = input.split(|byte| *byte == b'\n');
     let (first, second) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
@@ -35,7 +38,7 @@ pub fn address(input: &[u8], yardstick: &Yardstick) -> bool {
         assert_is_of(&hop.uri, &allowed);
         uri = hop.uri;
     }
-    allowed.matches(&uri)
+    Origin::of(&uri).as_ref() == Some(&allowed)
 }
 
 /// An origin comes back from its own text, and is as private as that says.
@@ -64,7 +67,7 @@ fn assert_origin(text: &str, yardstick: &Yardstick) -> Option<Origin> {
     assert_eq!(shown, shown.to_ascii_lowercase());
     let same = Origin::parse(&shown).expect("an origin's own text");
     assert!(same == origin && same.to_string() == shown);
-    let host = destination(&shown.parse().expect("an address")).map(|(_, host, _)| host);
+    let host = shown.parse::<Uri>().expect("an address").host().map(str::to_owned);
     let loopback =
         |host: &str| matches!(host, "localhost" | "[::1]") || host.starts_with("127.") || host.contains("::");
     assert!(!origin.is_loopback() || host.is_some_and(|host| loopback(&host) || host.ends_with(":1]")), "{origin}");
@@ -72,22 +75,40 @@ fn assert_origin(text: &str, yardstick: &Yardstick) -> Option<Origin> {
     Some(origin)
 }
 
-/// If the address is of the origin, ureq connects to no other server for it than for the origin's own text.
+/// If the address is of the origin, ureq connects to no other server for it than for the origin's own text, once that is
+/// written into it.
 fn assert_is_of(uri: &Uri, origin: &Origin) {
     let own: Uri = origin.to_string().parse().expect("an address");
-    assert!(origin.matches(&own));
-    assert_eq!(origin.matches(uri), Origin::of(uri).as_ref() == Some(origin), "{uri} and {origin}");
-    if origin.matches(uri) {
-        assert_eq!(destination(uri), destination(&own), "{uri} and {origin}");
-        assert_eq!(by_hand(&uri.to_string()), by_hand(&own.to_string()), "{uri} and {origin}");
+    assert!(origin.is_written_in(&own));
+    let found = Origin::of(uri);
+    if found.is_some() {
+        assert_no_panic(uri);
     }
+    if found.as_ref() != Some(origin) {
+        assert!(!origin.is_written_in(uri), "{uri} and {origin}");
+        return;
+    }
+    assert_eq!(by_hand(&uri.to_string()), by_hand(&own.to_string()), "{uri} and {origin}");
+    assert_eq!(destination(uri), destination(&own), "{uri} and {origin}");
+    let mut written = uri.clone();
+    origin.write_into(&mut written);
+    assert!(origin.is_written_in(&written), "{uri} became {written}");
+    assert_eq!(written.path_and_query(), uri.path_and_query(), "{uri} became {written}");
+    assert_eq!(destination(&written), destination(&own), "{uri} became {written}");
+    assert_no_panic(&written);
 }
 
-/// Where ureq connects to: its resolver's reading of an address.
-fn destination(uri: &Uri) -> Option<(bool, String, u16)> {
-    let is_tls = uri.scheme_str()?.eq_ignore_ascii_case("https");
-    let port = uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
-    Some((is_tls, uri.host()?.to_ascii_lowercase(), port))
+/// Has ureq read it as it does for its cookie jar.
+fn assert_no_panic(uri: &Uri) {
+    #[cfg(feature = "cookies")]
+    assert!(ureq::Cookie::parse("a=b", uri).is_ok(), "{uri}");
+    let _ = uri;
+}
+
+/// Where ureq connects to, and whether by TLS: what its resolver and its connectors ask of an address.
+fn destination(uri: &Uri) -> Option<(bool, String)> {
+    let host_and_port = DefaultResolver::host_and_port(uri.scheme()?, uri.authority()?)?;
+    Some((uri.scheme() == Some(&Scheme::HTTPS), host_and_port.to_ascii_lowercase()))
 }
 
 /// The same by RFC 3986 appendix B and §3.2, from the text alone.

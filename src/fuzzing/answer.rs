@@ -170,10 +170,11 @@ fn assert_error(error: SourceError, answer: &Answer<'_>) {
     assert_plain(&text);
     assert!(text.len() <= MAX_TEXT, "{} bytes: {text}", text.len());
     let code = error.code().map(str::to_owned);
+    let dense = |text: &str| text.replace(' ', "");
     for foreign in foreign_parts(&text, answer, code.as_deref()) {
         // What stands in a secret's place may itself be part of another.
-        let foreign = foreign.replace("[redacted]", "\n");
-        for secret in answer.secrets.iter().map(|secret| readable(secret)).filter(|secret| !secret.is_empty()) {
+        let foreign = dense(&foreign.replace("[redacted]", "\n"));
+        for secret in answer.secrets.iter().map(|secret| dense(&readable(secret))).filter(|secret| !secret.is_empty()) {
             assert!(!foreign.contains(&secret), "{secret:?} is shown: {text}");
         }
     }

@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use super::date::since_1970;
 use super::fields::Fields;
+use super::quote::quote;
 use crate::outcome::{Outcome, of_code, of_status};
 use crate::{SourceError, Token};
 
@@ -196,50 +197,10 @@ impl Answer<'_> {
         Some(since_1970(value)?.saturating_sub(since_1970(self.date?)?))
     }
 
-    /// A text of the server's, fit for an error: only what is [`readable`], no secret, not longer than `limit`. None if
-    /// nothing is left.
+    /// A text of the server's, fit for an error. None if nothing is left.
     pub(crate) fn clean(&self, text: &str, limit: usize) -> Option<String> {
-        let mut clean = String::new();
-        let mut rest = text;
-        // One pass for all secrets, so that one is never searched for in another's place; the longest that fits goes.
-        while let Some((end, c)) = readable(rest).next() {
-            let secret = self.secrets.iter().map(|secret| reads_as(rest, secret)).max().unwrap_or(0);
-            let mut buffer = [0; 4];
-            let piece = if secret > 0 { REDACTED } else { c.encode_utf8(&mut buffer) };
-            if clean.len() + piece.len() > limit {
-                break;
-            }
-            clean.push_str(piece);
-            rest = rest.get(secret.max(end)..)?;
-        }
-        Some(clean.trim_ascii()).filter(|clean| !clean.is_empty()).map(str::to_owned)
+        quote(text, limit, self.secrets)
     }
-}
-
-const REDACTED: &str = "[redacted]";
-
-/// What of a text may be in an error (RFC 6749 §5.2: ASCII without controls, `"` and `\`), each with the place of its end.
-fn readable(text: &str) -> impl Iterator<Item = (usize, char)> {
-    text.char_indices().filter_map(|(at, c)| match c {
-        ' ' | '!' | '#'..='[' | ']'..='~' => Some((at + 1, c)),
-        // A line break between two words must not make one word of them.
-        c if c.is_whitespace() => Some((at + c.len_utf8(), ' ')),
-        _ => None,
-    })
-}
-
-/// How far `text` begins like `secret`, zero if it does not. What is compared is what can be read of both: a server that
-/// wraps or escapes what it echoes must not have the secret put together again by what is left out.
-fn reads_as(text: &str, secret: &str) -> usize {
-    let mut text = readable(text);
-    let mut end = 0;
-    for (_, wanted) in readable(secret) {
-        match text.next() {
-            Some((after, c)) if c == wanted => end = after,
-            _ => return 0,
-        }
-    }
-    end
 }
 
 #[cfg(test)]

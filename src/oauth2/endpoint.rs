@@ -56,7 +56,8 @@ pub(crate) struct Endpoint {
     pub(crate) timeout: Option<Duration>,
     pub(crate) plain_http: bool,
     pub(crate) configure: Option<Configure>,
-    agent: Arc<Mutex<Option<Agent>>>,
+    /// For addresses on this machine and for all others: the proxy of the environment is for the latter alone.
+    agents: Arc<Mutex<(Option<Agent>, Option<Agent>)>>,
 }
 
 /// What a user adds to the configuration of the endpoint's agent.
@@ -98,7 +99,7 @@ impl Endpoint {
             timeout: None,
             plain_http: false,
             configure: None,
-            agent: Arc::new(Mutex::new(None)),
+            agents: Arc::new(Mutex::new((None, None))),
         }
     }
 
@@ -211,7 +212,7 @@ impl Endpoint {
         }
         let form = self.form(call.fields, call.scope);
         let wanted = self.timeout_of(call.time_left);
-        let agent = self.agent.lock().get_or_insert_with(|| self.build_agent(origin)).clone();
+        let agent = self.agent(origin);
         let usual = agent.config().timeouts().global;
         let timeout = match usual {
             // The agent's own is as good, unless it is longer than the flight can wait for.
@@ -283,9 +284,15 @@ impl Endpoint {
         Ok(())
     }
 
-    /// The one that there is may be another grant's, built with other settings.
+    /// Those that there are may be another grant's, built with other settings.
     pub(crate) fn forget_agent(&mut self) {
-        self.agent = Arc::new(Mutex::new(None));
+        self.agents = Arc::new(Mutex::new((None, None)));
+    }
+
+    fn agent(&self, origin: &Origin) -> Agent {
+        let (here, elsewhere) = &mut *self.agents.lock();
+        let agent = if origin.is_loopback() { here } else { elsewhere };
+        agent.get_or_insert_with(|| self.build_agent(origin)).clone()
     }
 
     pub(crate) fn build_agent(&self, origin: &Origin) -> Agent {

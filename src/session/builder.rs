@@ -24,7 +24,7 @@ pub struct SessionBuilder {
     pub(super) token: Option<Token>,
     pub(super) policy: Policy,
     pub(super) clock: Box<dyn Clock>,
-    pub(super) observer: Option<Observer>,
+    pub(super) observer: Observer,
 }
 
 impl SessionBuilder {
@@ -63,9 +63,11 @@ impl SessionBuilder {
 
     /// Whom to tell what happens. Called on the thread it happens on, with no lock held (but for the store's, where an
     /// [attempt has failed](Event::AttemptFailed)); it should be quick. If it asks for a token that it would have to wait for,
-    /// it gets [`Reentrant`](crate::ErrorKind::Reentrant).
+    /// it gets [`Reentrant`](crate::ErrorKind::Reentrant). It is told of the calls that it makes itself, but what comes of
+    /// those that it makes while it is told so is only counted; a `log` backend that makes calls by this session is treated the
+    /// same way.
     pub fn observer(mut self, observer: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
-        self.observer = Some(Observer::new(observer));
+        self.observer = Observer::new(Some(Box::new(observer)));
         self
     }
 

@@ -21,7 +21,7 @@ pub(crate) struct Shared {
     pub(crate) clock: Box<dyn Clock>,
     pub(super) source: Box<dyn TokenSource>,
     pub(super) keeper: Option<Box<dyn Keep>>,
-    pub(super) observer: Option<Observer>,
+    pub(super) observer: Observer,
     pub(super) history: Leaf<History>,
     pub(super) stats: Leaf<Stats>,
     /// Whose tokens these are.
@@ -98,10 +98,7 @@ impl Shared {
     /// Counts, logs, tells: outside every lock but the counters' own.
     pub(crate) fn emit(&self, event: Event<'_>) {
         self.stats.lock().count(&event);
-        log::log!(event.level(), "{event}");
-        if let Some(observer) = &self.observer {
-            observer.tell(&event);
-        }
+        self.observer.tell(&event);
     }
 }
 

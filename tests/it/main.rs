@@ -24,6 +24,8 @@ mod time;
 mod traps_core;
 
 #[cfg(feature = "ureq")]
+mod attacks;
+#[cfg(feature = "ureq")]
 mod client;
 #[cfg(feature = "ureq")]
 mod client_body;

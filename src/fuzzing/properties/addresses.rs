@@ -37,7 +37,6 @@ proptest! {
         let port = port.map(|port| format!(":{zeros}{port}")).unwrap_or_default();
         let written = format!("{}://{user}{}{port}{rest}", shouted(scheme, upper), shouted(&host, upper >> 7));
         let uri: Uri = written.parse().unwrap();
-        prop_assert!(origin.matches(&uri), "{} and {}", origin, written);
         prop_assert_eq!(Origin::of(&uri), Some(origin.clone()));
 
         let other_port = if number == 1 { 2 } else { number - 1 };
@@ -50,7 +49,7 @@ proptest! {
             format!("{scheme}://{host}@other.example:{number}{rest}"),
             format!("{scheme}://other.example:{number}/{host}"),
         ] {
-            let foreign = other.parse().is_ok_and(|other: Uri| origin.matches(&other));
+            let foreign = other.parse().is_ok_and(|other: Uri| Origin::of(&other) == Some(origin.clone()));
             prop_assert!(!foreign, "{} and {}", origin, other);
             address(&input(&[&origin.to_string(), &other, &written]), &YARDSTICK);
         }

@@ -46,9 +46,9 @@ fn scope() -> impl Strategy<Value = (serde_json::Value, String)> {
     })
 }
 
-/// A secret, an echo of it with something put in that is not printed, or other words.
+/// A secret, an echo of it with something put in that is blank or not printed, or other words.
 fn echo(secrets: Vec<String>) -> impl Strategy<Value = String> {
-    let noise = select(vec!["\u{1}", "\"", "\\", "\u{e4}", "\u{200b}", "\u{1b}"]);
+    let noise = select(vec!["\u{1}", "\"", "\\", "\u{e4}", "\u{200b}", "\u{1b}", " ", "\n    ", "\t", "\u{a0}"]);
     let damaged = (select(secrets.clone()), any::<Index>(), noise).prop_map(|(mut secret, place, noise)| {
         let places: Vec<usize> = secret.char_indices().map(|(place, _)| place).collect();
         secret.insert_str(places[place.index(places.len())], noise);
