@@ -31,7 +31,7 @@ pub(super) enum IfWide {
 /// Checks that this is an ordinary file of ours that no other user can read. The open file is checked, not its name:
 /// nobody can exchange it then.
 pub(super) fn check(path: &Path, file: &File, if_wide: IfWide) -> Result<Metadata> {
-    let mut metadata = file.metadata().map_err(|error| failed("looked at", path, &error))?;
+    let metadata = look(path, file)?;
     let (owner, user) = (metadata.uid(), rustix::process::geteuid().as_raw());
     let problem = if !metadata.is_file() {
         NO_FILE.to_owned()
@@ -40,51 +40,45 @@ pub(super) fn check(path: &Path, file: &File, if_wide: IfWide) -> Result<Metadat
             "belongs to user {owner}, and this program runs as user {user}: run it as that user, or give it another path \
              (FAT, exFAT, SMB: the mount option uid={user})"
         )
-    } else if is_wide(&metadata) && if_wide == IfWide::Narrow {
-        metadata = narrow(path, file, &metadata)?;
-        return Ok(metadata);
     } else if is_wide(&metadata) {
-        format!(
-            "has mode {:03o}, so other users can read or change it: chmod 600 it, and log in again if it may have leaked. If \
-             Kubernetes' fsGroup sets that mode, use FileStore::narrow_mode. If chmod has no effect {MOUNT}",
-            mode(&metadata)
-        )
+        return too_wide(path, file, &metadata, if_wide);
     } else {
         return Ok(metadata);
     };
     Err(Error::store(format!("{} {problem}", path.display())))
 }
 
-/// Takes the rights of other users away from an ordinary file of ours.
+/// An ordinary file of ours that other users can read or change.
 #[cold]
-fn narrow(path: &Path, file: &File, wide: &Metadata) -> Result<Metadata> {
-    // A second name may be the real one, given to it by somebody else who can write in this directory.
-    if wide.nlink() > 1 {
-        return Err(Error::store(format!(
-            "{} has mode {:03o} and {} names, so its mode was not changed: remove the other hard links, or chmod 600 it",
-            path.display(),
-            mode(wide),
-            wide.nlink(),
-        )));
-    }
-    let changed = file.set_permissions(Permissions::from_mode(MODE));
-    let narrowed = file.metadata().map_err(|error| failed("looked at", path, &error))?;
-    if is_wide(&narrowed) {
-        let why =
-            changed.err().map_or_else(|| "chmod has no effect".to_owned(), |error| format!("chmod failed ({error})"));
-        let mode = mode(&narrowed);
-        return Err(Error::store(format!(
-            "{} has mode {mode:03o}, so other users can read or change it, and {why} {MOUNT}",
-            path.display()
-        )));
-    }
-    log::info!("{} had mode {:03o}; it is 600 now", path.display(), mode(wide));
-    Ok(narrowed)
+fn too_wide(path: &Path, file: &File, wide: &Metadata, if_wide: IfWide) -> Result<Metadata> {
+    let (path_shown, mode) = (path.display(), mode(wide));
+    let (advice, mount) = if if_wide == IfWide::Refuse {
+        let advice = ": chmod 600 it, and log in again if it may have leaked. If Kubernetes' fsGroup sets that mode, use \
+                      FileStore::narrow_mode. If chmod has no effect";
+        (advice, MOUNT)
+    } else if wide.nlink() > 1 {
+        // The other name may be the real one, and this one given to it by somebody else who can write in this directory.
+        (". It has another name as well, so its mode was not changed: remove the other hard link", "")
+    } else {
+        // Where it fails or has no effect is the same to the user.
+        let _looked_at = file.set_permissions(Permissions::from_mode(MODE));
+        let narrowed = look(path, file)?;
+        if !is_wide(&narrowed) {
+            log::info!("{path_shown} had mode {mode:03o}; it is 600 now");
+            return Ok(narrowed);
+        }
+        (", and chmod has no effect", MOUNT)
+    };
+    Err(Error::store(format!("{path_shown} has mode {mode:03o}, so other users can read or change it{advice}{mount}")))
 }
 
 /// What to do on a file system that keeps no modes; a mount option decides there.
-const MOUNT: &str = "(FAT, exFAT, NTFS, SMB), mount that file system with fmask=077 (SMB: file_mode=0600), or give a path on \
-     another one";
+const MOUNT: &str = " (FAT, exFAT, NTFS, SMB), mount that file system with fmask=077 (SMB: file_mode=0600), or give a path on \
+                     another one";
+
+fn look(path: &Path, file: &File) -> Result<Metadata> {
+    file.metadata().map_err(|error| failed("looked at", path, &error))
+}
 
 fn mode(metadata: &Metadata) -> u32 {
     metadata.mode() & 0o7777

@@ -2,7 +2,6 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind as Io, Seek as _, Write as _};
-use std::iter;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -177,16 +176,25 @@ impl Exclusive for Section<'_> {
 
     fn remove(&mut self) -> Result<()> {
         check_is_file(&self.store.path)?;
-        // A killed process may have left a token in the temporary file, and what was moved aside may be half of one.
-        let beside = (1..=MAX_ASIDE).map(|number| self.aside(number)).chain([self.temporary()]);
-        // All of them are tried, the token first, whatever stands in the way of one.
-        let removed: Vec<_> =
-            iter::once(self.store.path.clone()).chain(beside).map(|path| remove_if_there(&path)).collect();
-        if removed.iter().any(|removed| matches!(removed, Ok(true))) {
+        // The token first. A killed process may have left one in the temporary file, and what was moved aside may be half of one.
+        let (mut is_removed, mut result) = (false, Ok(()));
+        for number in 0..=MAX_ASIDE + 1 {
+            let path = match number {
+                0 => self.store.path.clone(),
+                1..=MAX_ASIDE => self.aside(number),
+                _ => self.temporary(),
+            };
+            match remove_if_there(&path) {
+                Ok(was_there) => is_removed |= was_there,
+                // What stands in the way of one does not keep the others.
+                Err(error) => result = result.and(Err(error)),
+            }
+        }
+        if is_removed {
             let directory = File::open(self.directory).map_err(|error| failed("opened", self.directory, &error))?;
             self.sync(&directory)?;
         }
-        removed.into_iter().find_map(Result::err).map_or(Ok(()), Err)
+        result
     }
 }
 

@@ -77,7 +77,7 @@ fn only_an_ordinary_file_of_ones_own_with_one_name_is_narrowed() {
     fs::remove_file(place.file()).unwrap();
 
     fs::hard_link(&elsewhere, place.file()).unwrap();
-    not_narrowed(&place, &elsewhere, "2 names");
+    not_narrowed(&place, &elsewhere, "another name");
     fs::remove_file(place.file()).unwrap();
 
     fs::create_dir(place.file()).unwrap();
