@@ -108,7 +108,6 @@ pub mod oauth2;
 #[cfg(feature = "ureq")]
 mod origin;
 mod outcome;
-mod persist;
 mod policy;
 #[cfg(feature = "ureq")]
 mod redirect;

@@ -4,24 +4,24 @@ mod builder;
 mod observer;
 mod refresh;
 mod shared;
+mod stored;
+mod view;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::clock::{Seconds, SystemClock, Tick};
+use crate::clock::{Seconds, Tick};
 use crate::events::{Event, Stats};
 use crate::flight::{Entry, Waited};
-use crate::persist::Behind;
-use crate::policy::Policy;
-use crate::source::{SourceError, TokenSource};
+use crate::source::SourceError;
 use crate::token::{Origin, Token};
 use crate::{Error, ErrorKind, Result};
 
 pub use builder::SessionBuilder;
-use observer::Observer;
-pub(crate) use refresh::{Between, Look};
-pub(crate) use shared::{Errand, Shared, Wish};
+use shared::Shared;
+use stored::Unsaved;
+use view::Request;
 
 /// One token and where the next one comes from. Clones are the same session.
 ///
@@ -56,28 +56,6 @@ enum Refusal {
 }
 
 impl Session {
-    /// A session on `source`, with everything else as it is by default. It starts without a token; the first call
-    /// gets one.
-    ///
-    /// # Errors
-    ///
-    /// [`InvalidInput`](ErrorKind::InvalidInput) if the source is not fit for use: a bad address, an empty token.
-    pub fn new(source: impl TokenSource + 'static) -> Result<Self> {
-        Self::builder(source).build()
-    }
-
-    /// A session on `source` with settings of your own.
-    pub fn builder(source: impl TokenSource + 'static) -> SessionBuilder {
-        SessionBuilder {
-            source: Box::new(source),
-            store: None,
-            token: None,
-            policy: Policy::default(),
-            clock: Box::new(SystemClock),
-            observer: Observer::new(None),
-        }
-    }
-
     /// A token to use now.
     ///
     /// Returns at once if the token is fresh. If it is near its end, one caller refreshes it here and now, and the others
@@ -89,7 +67,7 @@ impl Session {
     /// than [`Policy::with_wait_timeout`] allows.
     #[inline]
     pub fn token(&self) -> Result<Arc<Token>> {
-        self.obtain(Wish::default())
+        self.obtain(Request::default())
     }
 
     /// A token that lives for `valid_for` from now on: before a long upload.
@@ -101,7 +79,7 @@ impl Session {
     ///
     /// As [`token`](Session::token).
     pub fn token_valid_for(&self, valid_for: Duration) -> Result<Arc<Token>> {
-        self.obtain(Wish { valid_for, ..Wish::default() })
+        self.obtain(Request { valid_for, ..Request::default() })
     }
 
     /// Gets a new token now, whatever the present one's age: after a change of roles or scopes at the server, which only a
@@ -113,7 +91,7 @@ impl Session {
     /// As [`token`](Session::token), also while the present token lives.
     pub fn refresh(&self) -> Result<Arc<Token>> {
         let generation = self.0.flight.current().1;
-        self.obtain(Wish { renews: Some(generation), ..Wish::default() })
+        self.obtain(Request { renews: Some(generation), ..Request::default() })
     }
 
     /// Reports that a server refused `token`, and gets the next one: by a refresh, or without one where the token has been
@@ -143,7 +121,7 @@ impl Session {
                  refreshing after a refusal is switched off; see what the API says with its 401",
             ));
         }
-        self.obtain(Wish { refused: Some(generation), ..Wish::default() })
+        self.obtain(Request { refused: Some(generation), ..Request::default() })
     }
 
     fn judge_refusal(&self, token: &Token) -> Refusal {
@@ -177,19 +155,19 @@ impl Session {
     /// same, and is stored by the next call that can, or when the session is dropped.
     pub fn set(&self, token: Token) -> Result<()> {
         let shared = &*self.0;
-        self.put(token, Some(Behind::ByHand));
-        let Some(keeper) = &shared.keeper else { return Ok(()) };
-        shared.report(keeper.catch_up(shared, shared.policy.budget)).map(drop)
+        self.put(token, Some(Unsaved::ByHand));
+        let Some(store) = &shared.store else { return Ok(()) };
+        shared.report(store.save_unsaved(shared.view(), shared.policy.budget)).map(drop)
     }
 
-    /// `behind`: what the store is with it.
-    fn put(&self, token: Token, behind: Option<Behind>) {
+    /// `unsaved`: what the store is to do about it.
+    fn put(&self, token: Token, unsaved: Option<Unsaved>) {
         let shared = &*self.0;
-        let life = shared.restored_life(&token);
+        let life = shared.view().restored_life(&token);
         shared.flight.install(token.has_access(), |generation| {
             shared.history.lock().begin_login();
-            if let (Some(keeper), Some(behind)) = (&shared.keeper, behind) {
-                keeper.fall_behind(behind);
+            if let (Some(store), Some(unsaved)) = (&shared.store, unsaved) {
+                store.mark_unsaved(unsaved);
             }
             shared.seal(token, life, generation)
         });
@@ -218,9 +196,9 @@ impl Session {
         let shared = &*self.0;
         let error = Error::new(ErrorKind::LoggedOut, "logged out: log in again, then set the session's token");
         let token = shared.flight.end(error);
-        let Some(keeper) = &shared.keeper else { return (token, Ok(())) };
-        keeper.fall_behind(Behind::ByHand);
-        match shared.report(keeper.empty(shared)) {
+        let Some(store) = &shared.store else { return (token, Ok(())) };
+        store.mark_unsaved(Unsaved::ByHand);
+        match shared.report(store.empty(shared.view())) {
             Ok(stored) => (stored.map(Arc::new).or(token), Ok(())),
             Err(error) => (token, Err(error)),
         }
@@ -255,8 +233,8 @@ impl Session {
     /// Of the store, [`Store`](ErrorKind::Store) or [`Timeout`](ErrorKind::Timeout): what is in force is not what is stored.
     pub fn flush(&self) -> Result<()> {
         let shared = &*self.0;
-        let Some(keeper) = shared.keeper.as_ref().filter(|keeper| keeper.is_behind()) else { return Ok(()) };
-        if shared.report(keeper.catch_up(shared, shared.policy.budget))? {
+        let Some(store) = shared.store.as_ref().filter(|store| store.has_unsaved()) else { return Ok(()) };
+        if shared.report(store.save_unsaved(shared.view(), shared.policy.budget))? {
             shared.emit(Event::SavedLate);
         }
         Ok(())
@@ -273,20 +251,20 @@ impl Session {
     }
 
     #[inline]
-    fn obtain(&self, wish: Wish) -> Result<Arc<Token>> {
+    fn obtain(&self, request: Request) -> Result<Arc<Token>> {
         // Read before the lock is taken: the lock is held as shortly as can be.
         let now = self.0.clock.now();
         let patience = self.0.policy.patience;
-        match self.0.flight.enter(now, patience, |token, generation| self.0.need(wish, token, generation, now)) {
+        match self.0.flight.enter(now, patience, |token, generation| self.0.need(request, token, generation, now)) {
             Entry::Ready(token) => Ok(token),
-            entry => self.obtain_slowly(wish, entry, now.after(self.0.policy.wait_timeout)),
+            entry => self.obtain_slowly(request, entry, now.after(self.0.policy.wait_timeout)),
         }
     }
 
     #[cold]
     fn obtain_slowly<'a>(
         &'a self,
-        wish: Wish,
+        request: Request,
         mut entry: Entry<'a, Token, Error>,
         mut deadline: Tick,
     ) -> Result<Arc<Token>> {
@@ -296,7 +274,7 @@ impl Session {
                 Entry::Ready(token) => return Ok(token),
                 Entry::Failed(error) => return Err(error),
                 Entry::Reentrant => return Err(SourceError::reentrant().into_error(None)),
-                Entry::Lead(leader) => match shared.lead(leader, wish) {
+                Entry::Lead(leader) => match shared.lead(leader, request) {
                     Ok(Some(token)) => return Ok(token),
                     Ok(None) => {
                         // It has led, not waited: what comes now has its whole time.
@@ -313,8 +291,8 @@ impl Session {
                     let timed_out = matches!(waited, Waited::TimedOut);
                     shared.emit(Event::WaitEnded { waited: shared.clock.now().since(begin), timed_out });
                     match waited {
-                        // The leader may have wished for less.
-                        Waited::Published(_) if !wish.valid_for.is_zero() => None,
+                        // The leader may have requested for less.
+                        Waited::Published(_) if !request.valid_for.is_zero() => None,
                         Waited::Published(token) => return Ok(token),
                         Waited::Failed(error) => Some(error),
                         Waited::Abandoned => None,
@@ -331,10 +309,10 @@ impl Session {
             };
             let now = shared.clock.now();
             if let Some(error) = error {
-                return shared.fall_back(wish, now).ok_or(error);
+                return shared.fall_back(request, now).ok_or(error);
             }
             // One pause a call is sat out, or one flight waited for.
-            let judge = |token: &Token, generation| shared.need(wish, token, generation, now);
+            let judge = |token: &Token, generation| shared.need(request, token, generation, now);
             entry = shared.flight.enter(now, Duration::ZERO, judge);
             // Only now: a token that is there is worth having at any time.
             if now >= deadline && matches!(entry, Entry::Lead(_) | Entry::Join(_)) {
@@ -343,7 +321,7 @@ impl Session {
                     "one refresh after the other was given up half-way, until this call's waiting time was over: \
                      see whether the token source panics",
                 );
-                return shared.fall_back(wish, now).ok_or(error);
+                return shared.fall_back(request, now).ok_or(error);
             }
         }
     }

@@ -15,7 +15,6 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use crate::clock::Tick;
-use crate::policy::History;
 use crate::token::Secret;
 use crate::{Error, Result, Token};
 
@@ -172,8 +171,8 @@ impl Stored {
         text::read(text.as_bytes()).map_err(|unreadable| Error::store(format!("the stored token {unreadable}")))
     }
 
-    /// The token as it is to be stored at `now`.
-    pub(crate) fn of(token: &Token, now: Tick, history: &History, wall: Option<Duration>) -> Self {
+    /// The token as it is to be stored at `now`, which is that time of day.
+    pub(crate) fn of(token: &Token, now: Tick, time_of_day: Option<Duration>) -> Self {
         let life = token.life;
         // Not by way of when its life began: that may have been before the clock's zero, which on Linux is the device's start.
         let age = life.lifetime.zip(life.ends_at).map_or(Duration::ZERO, |(lifetime, end)| {
@@ -184,7 +183,7 @@ impl Stored {
             refresh: token.refresh_secret().map(|refresh| Secret::new(refresh.to_owned())),
             scope: token.scope().map(str::to_owned),
             lifetime: life.lifetime,
-            received: history.time_of_day(now, wall).map(|time| time.saturating_sub(age)),
+            received: time_of_day.map(|time| time.saturating_sub(age)),
             owner: None,
             refused: None,
         }

@@ -11,7 +11,7 @@ use crate::oauth2::answer::{Answer, MAX_BODY};
 use crate::oauth2::date;
 use crate::oauth2::device_code::Authorization;
 use crate::outcome::{Outcome, Retry};
-use crate::policy::{History, Policy};
+use crate::policy::Policy;
 use crate::token::MAX_LIFETIME;
 use crate::{ErrorKind, SourceError, Stored, Token};
 
@@ -123,7 +123,7 @@ fn assert_issued(token: &Token, answer: &Answer<'_>) {
     assert!(answer.is_private || token.server_time().is_none(), "that `Date` may be anybody's");
     // As it is saved, and as the next process finds it.
     let clock = ManualClock::new(Some(Duration::from_secs(1_700_000_000)));
-    let stored = Stored::of(token, clock.now(), &History::default(), clock.wall());
+    let stored = Stored::of(token, clock.now(), clock.wall());
     let back = Stored::from_text(&stored.to_text()).and_then(|stored| stored.to_token()).expect("it can be stored");
     assert_eq!((back.secret(), back.refresh_secret()), (token.secret(), token.refresh_secret()));
     assert_eq!(back.scope(), token.scope());

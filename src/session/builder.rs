@@ -4,12 +4,13 @@ use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
+use super::Session;
 use super::observer::Observer;
-use super::{Session, Shared};
-use crate::clock::Clock;
+use super::shared::Shared;
+use super::stored::{Persist, Persistent, Unsaved};
+use crate::clock::{Clock, SystemClock};
 use crate::events::{Event, Stats};
 use crate::flight::Flight;
-use crate::persist::{Behind, Keep, Keeper};
 use crate::policy::{History, Policy};
 use crate::source::TokenSource;
 use crate::store::TokenStore;
@@ -20,11 +21,35 @@ use crate::{Result, Token};
 #[must_use = "a builder does nothing until build() is called"]
 pub struct SessionBuilder {
     pub(super) source: Box<dyn TokenSource>,
-    pub(super) store: Option<Box<dyn Keep>>,
+    pub(super) store: Option<Box<dyn Persist>>,
     pub(super) token: Option<Token>,
     pub(super) policy: Policy,
     pub(super) clock: Box<dyn Clock>,
     pub(super) observer: Observer,
+}
+
+impl Session {
+    /// A session on `source`, with everything else as it is by default. It starts without a token; the first call
+    /// gets one.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](ErrorKind::InvalidInput) if the source is not fit for use: a bad address, an empty token.
+    pub fn new(source: impl TokenSource + 'static) -> Result<Self> {
+        Self::builder(source).build()
+    }
+
+    /// A session on `source` with settings of your own.
+    pub fn builder(source: impl TokenSource + 'static) -> SessionBuilder {
+        SessionBuilder {
+            source: Box::new(source),
+            store: None,
+            token: None,
+            policy: Policy::default(),
+            clock: Box::new(SystemClock),
+            observer: Observer::new(None),
+        }
+    }
 }
 
 impl SessionBuilder {
@@ -38,7 +63,7 @@ impl SessionBuilder {
     /// A session that has ended, because its login was refused or another process has logged out, looks into the store now
     /// and then, with the pauses of [`Policy::with_backoff`], and goes on when somebody has logged in again.
     pub fn store(mut self, store: impl TokenStore + 'static) -> Self {
-        self.store = Some(Box::new(Keeper::new(store)));
+        self.store = Some(Box::new(Persistent::new(store)));
         self
     }
 
@@ -88,7 +113,7 @@ impl SessionBuilder {
             policy: self.policy,
             clock: self.clock,
             source: self.source,
-            keeper: self.store,
+            store: self.store,
             observer: self.observer,
             history: Leaf::new(History::default()),
             stats: Leaf::new(Stats::default()),
@@ -103,10 +128,10 @@ impl SessionBuilder {
             }
         }));
         let session = Session(shared);
-        let restored = session.0.keeper.as_ref().map(|keeper| keeper.restore(&session.0)).transpose()?.flatten();
+        let restored = session.0.store.as_ref().map(|store| store.restore(session.0.view())).transpose()?.flatten();
         match (restored, self.token) {
             (Some(token), _) => session.put(token, None),
-            (None, Some(token)) => session.put(token, Some(Behind::ByItself)),
+            (None, Some(token)) => session.put(token, Some(Unsaved::ByRefresh)),
             (None, None) => {}
         }
         Ok(session)

@@ -4,73 +4,67 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::observer::Observer;
+use super::stored::Persist;
+use super::view::{Request, View};
 use crate::Error;
 use crate::clock::{Clock, Tick};
 use crate::events::{Event, Stats};
 use crate::flight::{Flight, Need};
-use crate::persist::Keep;
 use crate::policy::{Freshness, History, Policy};
 use crate::source::TokenSource;
 use crate::sync::Leaf;
 use crate::token::{Life, Origin, Token};
 
+/// How long the drop of a session waits for the store's lock.
+const LAST_CHANCE: Duration = Duration::from_secs(2);
+
 /// What all clones of a session share.
 pub(crate) struct Shared {
-    pub(crate) flight: Flight<Token, Error>,
-    pub(crate) policy: Policy,
-    pub(crate) clock: Box<dyn Clock>,
+    pub(super) flight: Flight<Token, Error>,
+    pub(super) policy: Policy,
+    pub(super) clock: Box<dyn Clock>,
     pub(super) source: Box<dyn TokenSource>,
-    pub(super) keeper: Option<Box<dyn Keep>>,
+    pub(super) store: Option<Box<dyn Persist>>,
     pub(super) observer: Observer,
     pub(super) history: Leaf<History>,
     pub(super) stats: Leaf<Stats>,
     /// Whose tokens these are.
-    pub(crate) owner: Option<String>,
+    pub(super) owner: Option<String>,
     /// Tells this session's tokens from another's, whose generations mean nothing here.
     pub(super) id: usize,
 }
 
-/// What a caller asks of a token.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Wish {
-    pub(crate) valid_for: Duration,
-    /// The generation that was refused.
-    pub(super) refused: Option<u64>,
-    /// The generation that is to be replaced though it is good.
-    pub(crate) renews: Option<u64>,
-}
-
-/// What one flight is about.
-#[derive(Clone, Copy)]
-pub(crate) struct Errand {
-    pub(crate) wish: Wish,
-    pub(crate) begin: Tick,
-    /// Which login it was begun with: what comes of it says nothing of a later one.
-    pub(super) login: u64,
-    /// The token that is to be replaced lives: nobody has to wait.
-    pub(super) ahead: bool,
-}
-
 impl Shared {
+    /// What the store sees of it.
+    pub(super) fn view(&self) -> View<'_> {
+        View {
+            flight: &self.flight,
+            policy: &self.policy,
+            clock: &*self.clock,
+            history: &self.history,
+            owner: self.owner.as_deref(),
+        }
+    }
+
     #[inline]
-    pub(super) fn need(&self, wish: Wish, token: &Token, generation: u64, now: Tick) -> Need {
-        match self.due(wish, token, generation, now) {
+    pub(super) fn need(&self, request: Request, token: &Token, generation: u64, now: Tick) -> Need {
+        match self.due(request, token, generation, now) {
             // It is good, but it is not stored: one caller sees to that.
-            Need::None if self.keeper.as_ref().is_some_and(|keeper| keeper.is_behind()) => Need::Advisory,
+            Need::None if self.store.as_ref().is_some_and(|store| store.has_unsaved()) => Need::Advisory,
             need => need,
         }
     }
 
     #[inline]
-    pub(super) fn due(&self, wish: Wish, token: &Token, generation: u64, now: Tick) -> Need {
+    pub(super) fn due(&self, request: Request, token: &Token, generation: u64, now: Tick) -> Need {
         // Rule 3: a refusal is about one generation. If a later one is out, its own age decides.
-        if wish.refused == Some(generation) {
+        if request.refused == Some(generation) {
             return Need::Refused;
         }
-        if wish.renews == Some(generation) {
+        if request.renews == Some(generation) {
             return Need::Mandatory { usable: false };
         }
-        match self.policy.freshness(&token.life, now, wish.valid_for) {
+        match self.policy.freshness(&token.life, now, request.valid_for) {
             Freshness::Fresh => Need::None,
             Freshness::Stale => Need::Advisory,
             Freshness::Expired { usable } => Need::Mandatory { usable },
@@ -78,10 +72,10 @@ impl Shared {
     }
 
     /// The token that is there, if it still serves: a refresh that failed is nobody's error while it lives.
-    pub(super) fn fall_back(&self, wish: Wish, now: Tick) -> Option<Arc<Token>> {
+    pub(super) fn fall_back(&self, request: Request, now: Tick) -> Option<Arc<Token>> {
         let (current, generation, refused) = self.flight.current();
         let current = current.filter(|_| !refused)?;
-        let usable = match self.need(wish, &current, generation, now) {
+        let usable = match self.need(request, &current, generation, now) {
             Need::None | Need::Advisory => true,
             Need::Mandatory { usable } => usable,
             Need::Refused => false,
@@ -104,8 +98,9 @@ impl Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        if let Some(keeper) = &self.keeper {
-            keeper.finish(self);
+        let Some(store) = self.store.as_ref().filter(|store| store.has_unsaved()) else { return };
+        if let Ok(true) = self.report(store.save_unsaved(self.view(), LAST_CHANCE)) {
+            self.emit(Event::SavedLate);
         }
     }
 }

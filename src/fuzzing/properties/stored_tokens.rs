@@ -32,7 +32,7 @@ proptest! {
         let (now, wall) = (Tick::from_zero(Duration::from_millis(at)), wall.map(Duration::from_millis));
         let mut token = token;
         token.life = Policy::new().with_jitter_seed(7).life(&token, now, now, &History::default(), wall);
-        let stored = Stored::of(&token, now, &History::default(), wall);
+        let stored = Stored::of(&token, now, wall);
         super::super::stored::assert_comes_back(&stored, &YARDSTICK);
         let back = Stored::from_text(&stored.to_text()).unwrap().to_token().unwrap();
         prop_assert_eq!((back.secret(), back.refresh_secret()), (token.secret(), token.refresh_secret()));

@@ -1,18 +1,17 @@
-//! A stay in the store's exclusive section: all that a session does there.
+//! The store while its lock is held: all that a session does there.
 
-use super::keeper::Keeper;
-use super::{Answer, Behind, News, Stay};
+use super::known::Known;
+use super::{Answer, Between, Exchange, Lock, Look, Notices, Unsaved};
 use crate::Result;
 use crate::outcome::Outcome;
-use crate::policy::Freshness;
-use crate::session::{Between, Errand, Look, Shared, Wish};
+use crate::session::view::{Request, View};
 use crate::source::SourceError;
 use crate::store::{Exclusive, Stored};
 use crate::sync;
 use crate::token::Token;
 
-pub(super) struct Section<'a> {
-    keeper: &'a Keeper,
+pub(super) struct Locked<'a> {
+    known: &'a Known,
     inside: Box<dyn Exclusive + 'a>,
 }
 
@@ -22,10 +21,10 @@ struct Found {
     token: Token,
 }
 
-impl<'a> Section<'a> {
-    pub(super) fn new(keeper: &'a Keeper, inside: Box<dyn Exclusive + 'a>) -> Self {
-        keeper.memory.lock().inside = Some(sync::current_thread());
-        Section { keeper, inside }
+impl<'a> Locked<'a> {
+    pub(super) fn new(known: &'a Known, inside: Box<dyn Exclusive + 'a>) -> Self {
+        known.memory.lock().holder = Some(sync::current_thread());
+        Locked { known, inside }
     }
 
     pub(super) fn load(&mut self) -> Result<Option<Stored>> {
@@ -35,26 +34,26 @@ impl<'a> Section<'a> {
     /// Re-read, compare, then adopt or exchange.
     pub(super) fn renew(
         &mut self,
-        shared: &Shared,
-        previous: Option<&Token>,
-        stands: &dyn Fn() -> bool,
-        errand: Errand,
-        news: &mut News,
+        view: View<'_>,
+        exchange: &Exchange<'_>,
+        notices: &mut Notices,
     ) -> Result<Answer, SourceError> {
-        let saved_late = self.catch_up(shared).map_err(SourceError::of_store)?;
+        let saved_late = self.save_unsaved(view).map_err(SourceError::of_store)?;
         // Looked at again: what the store has just followed may be a logout. It counts as stored now, so that a token written
         // over it would stay.
-        if !stands() {
+        if !(exchange.stands)() {
             return Ok(Answer::Superseded);
         }
-        news.saved_late = saved_late;
+        notices.saved_late = saved_late;
         let (held_one, begins_refused) = {
-            let memory = self.keeper.memory.lock();
-            (memory.known.is_some(), memory.begins_refused)
+            let memory = self.known.memory.lock();
+            (memory.stored.is_some(), memory.begins_refused)
         };
-        let found = self.find(shared).map_err(SourceError::of_store)?;
+        let found = self.find(view).map_err(SourceError::of_store)?;
         let (stored, refusal) = match found {
-            Some(found) if found.serves(shared, previous, errand.wish) => return Ok(Answer::Adopted(found.token)),
+            Some(found) if found.serves(view, exchange.previous, exchange.refresh.request) => {
+                return Ok(Answer::Adopted(found.token));
+            }
             Some(found) => {
                 let refusal = found.stored.refusal().cloned();
                 (Some(found.token), refusal)
@@ -63,16 +62,17 @@ impl<'a> Section<'a> {
             None => (None, None),
         };
         let used = match &refusal {
-            None => stored.as_ref().or(previous),
+            None => stored.as_ref().or(exchange.previous),
             // What is stored has been refused before this session was there: the source may have something of its own.
             Some(_) if begins_refused => None,
             Some(refusal) => return Err(SourceError::refused_before(refusal)),
         };
         self.inside.prepare().map_err(SourceError::of_store)?;
-        let answer = shared.ask(used, stands, errand, &mut Inside { section: self, shared, errand, news });
+        let answer =
+            (exchange.ask)(used, &mut Inside { locked: self, view, request: exchange.refresh.request, notices });
         match (answer, refusal) {
             (Answer::Fetched(token), _) => {
-                news.save_error = self.save(shared, &token).err();
+                notices.save_error = self.save(view, &token).err();
                 Ok(Answer::Fetched(token))
             }
             // It has nothing else.
@@ -84,68 +84,73 @@ impl<'a> Section<'a> {
     }
 
     /// What is in the store, which this session knows from now on.
-    fn find(&mut self, shared: &Shared) -> Result<Option<Found>> {
+    fn find(&mut self, view: View<'_>) -> Result<Option<Found>> {
         let stored = self.inside.load().inspect_err(|_| {
             // Whatever is there next, it was not put there by another session's logout.
-            self.keeper.know(None);
+            self.known.know(None);
         })?;
-        self.keeper.check_owner(shared, stored.as_ref())?;
-        self.keeper.know(stored.clone());
+        self.known.check_owner(view.owner, stored.as_ref())?;
+        self.known.know(stored.clone());
         let found = |stored: Stored| {
-            let token = shared.restored(stored.to_token()?);
+            let token = view.restored(stored.to_token()?);
             Ok(Found { stored, token })
         };
         stored.map(found).transpose()
     }
 
-    fn save(&mut self, shared: &Shared, token: &Token) -> Result<()> {
-        self.store(shared.to_be_stored(token))
+    fn save(&mut self, view: View<'_>, token: &Token) -> Result<()> {
+        let stored = view.to_be_stored(token);
+        let stored = match (stored.owner(), self.known.stored()) {
+            // A source that does not tell whose its tokens are leaves that as it is.
+            (None, Some(known)) => stored.owned_by(known.owner()),
+            _ => stored,
+        };
+        self.store(stored)
     }
 
     fn store(&mut self, stored: Stored) -> Result<()> {
         if let Err(error) = self.inside.save(&stored) {
             // What the user has set meanwhile goes first.
-            self.keeper.memory.lock().behind.get_or_insert(Behind::ByItself);
+            self.known.memory.lock().unsaved.get_or_insert(Unsaved::ByRefresh);
             return Err(error);
         }
-        self.keeper.memory.lock().begins_refused = false;
-        self.keeper.know(Some(stored));
+        self.known.memory.lock().begins_refused = false;
+        self.known.know(Some(stored));
         Ok(())
     }
 
     fn remove(&mut self) -> Result<()> {
         self.inside.remove()?;
-        self.keeper.know(None);
+        self.known.know(None);
         Ok(())
     }
 
     /// Stores the flight's token, or empties the store with it.
-    fn follow(&mut self, shared: &Shared, behind: Behind) -> Result<bool> {
-        let (current, _, _) = shared.flight.current();
-        let current = current.map(|token| shared.to_be_stored(&token));
-        if matches!(behind, Behind::ByHand) && shared.owner.is_some() {
+    fn follow(&mut self, view: View<'_>, unsaved: Unsaved) -> Result<bool> {
+        let current = view.current().map(|token| view.to_be_stored(&token));
+        if matches!(unsaved, Unsaved::ByHand) && view.owner.is_some() {
             // What cannot be read is the store's own affair: it is asked to write over it.
             let found = self.inside.load().ok().flatten();
-            self.keeper.check_owner(shared, found.as_ref())?;
+            self.known.check_owner(view.owner, found.as_ref())?;
         }
-        match (current, behind) {
-            (Some(current), Behind::ByHand) => {
+        match (current, unsaved) {
+            (Some(current), Unsaved::ByHand) => {
                 self.inside.save(&current)?;
-                self.keeper.know(Some(current));
+                self.known.know(Some(current));
             }
-            (None, Behind::ByHand) => self.remove()?,
-            (Some(current), Behind::ByItself) => {
+            (None, Unsaved::ByHand) => self.remove()?,
+            (Some(current), Unsaved::ByRefresh) => {
                 let found = self.inside.load()?;
-                let known = self.keeper.memory.lock().known.clone();
+                let known = self.known.stored();
                 if !is_same(found.as_ref(), known.as_ref()) && !is_same(found.as_ref(), Some(&current)) {
                     // Another session has stored something since, or has emptied the store: it was later.
                     return Ok(false);
                 }
                 self.inside.save(&current)?;
-                self.keeper.know(Some(current));
+                self.known.know(Some(current));
             }
             // Gone before it was stored.
-            (None, Behind::ByItself) => return Ok(false),
+            (None, Unsaved::ByRefresh) => return Ok(false),
         }
         Ok(true)
     }
@@ -153,17 +158,17 @@ impl<'a> Section<'a> {
 
 /// The section as it is between two attempts.
 struct Inside<'a, 's> {
-    section: &'a mut Section<'s>,
-    shared: &'a Shared,
-    errand: Errand,
-    news: &'a mut News,
+    locked: &'a mut Locked<'s>,
+    view: View<'a>,
+    request: Request,
+    notices: &'a mut Notices,
 }
 
 impl Between for Inside<'_, '_> {
     fn look(&mut self, used: Option<&Token>) -> Look {
         // Nobody should have changed the store while we are in the section; somebody who copies files may have.
-        match self.section.find(self.shared) {
-            Ok(Some(found)) if found.serves(self.shared, used, self.errand.wish) => Look::Serves(found.token),
+        match self.locked.find(self.view) {
+            Ok(Some(found)) if found.serves(self.view, used, self.request) => Look::Serves(found.token),
             Ok(Some(found)) if used.is_none_or(|used| !found.stored.has_key_of(used)) => match found.stored.refusal() {
                 None => Look::Other(found.token),
                 Some(_) => Look::Same,
@@ -173,45 +178,44 @@ impl Between for Inside<'_, '_> {
     }
 
     fn keep(&mut self, token: &Token) {
-        self.news.save_error = self.section.save(self.shared, token).err();
+        self.notices.save_error = self.locked.save(self.view, token).err();
     }
 
     fn refused(&mut self, used: Option<&Token>, error: SourceError) -> SourceError {
         // As the look just now has found it.
-        let known = self.section.keeper.memory.lock().known.clone();
+        let known = self.locked.known.stored();
         let Some(found) = known.filter(|known| used.is_some_and(|used| known.has_key_of(used))) else { return error };
-        let error = error.kept_in(&self.section.keeper.place());
+        let error = error.kept_in(&self.locked.known.store.place());
         // Where it cannot be marked, it costs the next process one round trip.
-        self.news.save_error = self.section.store(found.refused_with(error.refusal())).err();
+        self.notices.save_error = self.locked.store(found.refused_with(error.refusal())).err();
         error
     }
 }
 
-impl Stay for Section<'_> {
-    fn catch_up(&mut self, shared: &Shared) -> Result<bool> {
+impl Lock for Locked<'_> {
+    fn save_unsaved(&mut self, view: View<'_>) -> Result<bool> {
         // Taken before the look at the flight: should somebody put something else there meanwhile, the store is behind again.
-        let Some(behind) = self.keeper.memory.lock().behind.take() else { return Ok(false) };
-        self.follow(shared, behind).inspect_err(|_| {
-            self.keeper.memory.lock().behind.get_or_insert(behind);
+        let Some(unsaved) = self.known.memory.lock().unsaved.take() else { return Ok(false) };
+        self.follow(view, unsaved).inspect_err(|_| {
+            self.known.memory.lock().unsaved.get_or_insert(unsaved);
         })
     }
 }
 
-impl Drop for Section<'_> {
+impl Drop for Locked<'_> {
     fn drop(&mut self) {
         // Before the section itself ends, which is when `inside` is dropped: the next one enters its own name.
-        self.keeper.memory.lock().inside = None;
+        self.known.memory.lock().holder = None;
     }
 }
 
 impl Found {
     /// Is it another token than `used`, and does it live for long enough?
-    fn serves(&self, shared: &Shared, used: Option<&Token>, wish: Wish) -> bool {
-        let is_other = self.token.has_access() && used.is_none_or(|used| !self.stored.has_access_of(used));
+    fn serves(&self, view: View<'_>, used: Option<&Token>, request: Request) -> bool {
         // A token of before would know nothing of the change that a new one was asked for.
-        let is_other = is_other && wish.renews.is_none();
-        let freshness = shared.policy.freshness(&self.token.life, shared.clock.now(), wish.valid_for);
-        is_other && matches!(freshness, Freshness::Fresh | Freshness::Stale)
+        let is_asked_for = request.renews.is_none();
+        let is_other = used.is_none_or(|used| !self.stored.has_access_of(used));
+        is_asked_for && is_other && view.is_good(&self.token, request)
     }
 }
 
