@@ -121,10 +121,13 @@ impl SourceError {
         if refresh_token.is_empty() {
             return self;
         }
-        if self.0.outcome == Outcome::Rejected || self.0.outcome.may_be_spent() {
-            // What was refused, or may be spent, is the old one.
-            self.0.outcome = Outcome::Refused;
-        }
+        self.0.outcome = match self.0.outcome {
+            // What was refused is the old one.
+            Outcome::Rejected => Outcome::Refused,
+            // What may be spent is the old one: the new one is good for another attempt at once.
+            outcome if outcome.may_be_spent() => Outcome::Unavailable,
+            outcome => outcome,
+        };
         self.0.renewed = Some(Secret::new(refresh_token));
         self
     }
@@ -152,9 +155,10 @@ impl SourceError {
         self
     }
 
-    /// Where no user is concerned, *no* means the client: a new login would not help.
+    /// Where no user is concerned, *no* means the client: a new login would not help, and there is nothing to be renewed.
     #[cfg(feature = "ureq")]
     pub(crate) fn not_of_the_user(mut self) -> Self {
+        self.0.renewed = None;
         if self.0.outcome == Outcome::Rejected {
             self.0.outcome = Outcome::Misconfigured;
         }
