@@ -3,6 +3,8 @@
 //! goes on. No test sleeps: pauses are a manual clock's.
 
 mod cases;
+mod generated;
+mod sources;
 
 use std::io::Write as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
