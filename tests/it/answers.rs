@@ -3,6 +3,9 @@
 //! goes on. No test sleeps: pauses are a manual clock's.
 
 mod cases;
+mod clocks;
+mod crowds;
+mod exact;
 mod generated;
 mod sources;
 
