@@ -84,6 +84,23 @@ fn character(rest: &mut std::slice::Iter<'_, u8>) -> Option<u8> {
 /// A byte order mark in front is ignored, as RFC 8259 §8.1 lets us: some servers send one.
 #[cfg(feature = "ureq")]
 pub(crate) fn read_members<const N: usize>(text: &[u8], names: [&str; N]) -> Option<[Value; N]> {
+    let (values, whole) = read_torn(text, names);
+    whole.map(|()| values)
+}
+
+/// The same as far as the text can be read: it may be cut off, or followed by something else.
+///
+/// A text that is not UTF-8, as all JSON should be (RFC 8259 §8.1), is read as Latin-1: what matters in it is ASCII.
+#[cfg(feature = "ureq")]
+pub(crate) fn read_torn<const N: usize>(text: &[u8], names: [&str; N]) -> ([Value; N], Option<()>) {
+    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
+    let latin_1 = std::str::from_utf8(text).is_err().then(|| {
+        // Enough from the start: a text that grows leaves a copy of itself behind.
+        let mut decoded = Zeroizing::new(String::with_capacity(2 * text.len()));
+        decoded.extend(text.iter().map(|byte| char::from(*byte)));
+        decoded
+    });
+    let text = latin_1.as_ref().map_or(text, |decoded| decoded.as_bytes());
     let mut values = std::array::from_fn(|_| Value::default());
     let mut take = |name: &str, value| {
         let place = names.iter().position(|wanted| *wanted == name);
@@ -92,9 +109,8 @@ pub(crate) fn read_members<const N: usize>(text: &[u8], names: [&str; N]) -> Opt
         }
         Some(())
     };
-    let text = without_needless_escapes(text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text));
-    read_object(&text, &names, &mut take)?;
-    Some(values)
+    let whole = read_object(&without_needless_escapes(text), &names, &mut take);
+    (values, whole)
 }
 
 /// Reads a value of any type: one visitor for all, which has no error of its own. In a small binary, the words of serde's
@@ -246,5 +262,21 @@ mod tests {
         let [a] = read_members(b"\xef\xbb\xbf{\"a\":\"marked\"}", ["a"]).unwrap().map(Value::text);
         assert_eq!(a.as_deref(), Some("marked"));
         assert!(read_members(b"\xef\xbb\xbf\xef\xbb\xbf{}", ["a"]).is_none());
+        let [a] = read_members(b"{\"b\":\"\xff\",\"a\":\"l\xe4sen\"}", ["a"]).unwrap().map(Value::text);
+        assert_eq!(a.as_deref(), Some("l\u{e4}sen"));
+    }
+
+    #[cfg(feature = "ureq")]
+    #[test]
+    fn members_of_a_text_that_breaks_off() {
+        let whole = br#"{"a":"1","x":[{"a":"inner"}],"b":"2"}"#;
+        for end in 0..=whole.len() {
+            let ([a, b], is_whole) = read_torn(&whole[..end], ["a", "b"]);
+            assert_eq!(a.text().is_some(), end >= 8, "{end}");
+            assert_eq!(b.text().is_some(), end >= 36, "{end}");
+            assert_eq!(is_whole.is_some(), end == whole.len());
+        }
+        let ([a, b], is_whole) = read_torn(br#"{"a":"1"} and so on "b":"2""#, ["a", "b"]);
+        assert_eq!((a.text().as_deref(), b.text(), is_whole), (Some("1"), None, None));
     }
 }

@@ -149,15 +149,25 @@ fn assert_issued(token: &Token, answer: &Answer<'_>) {
     }
 }
 
-fn assert_error(error: SourceError, answer: &Answer<'_>) {
+fn assert_error(mut error: SourceError, answer: &Answer<'_>) {
     let (status, outcome, pause) = (answer.status, error.outcome(), error.retry_after());
+    let new = error.take_renewed();
+    let has_new = new.is_some();
+    assert!(new.is_none_or(|new| !answer.secrets.contains(&new.secret())), "what was sent is not new");
+    assert!(answer.is_success() || !has_new, "an error's status says that nothing was issued");
     let allowed = match (error.code().filter(|code| LISTED.contains(code)), status) {
         (_, 300..400) => outcome == Outcome::Misconfigured && error.code().is_none(),
+        // What was refused is the old one.
+        (Some(_), 200..300) if has_new && outcome == Outcome::Refused => true,
         (Some(_), _) => matches!(outcome, Outcome::Rejected | Outcome::Misconfigured | Outcome::Unavailable),
         // To say "rejected" would end a session that may still be good.
         (None, 200..300) => match error.code() {
             Some(_) => outcome == Outcome::Refused,
-            None => matches!(outcome, Outcome::Unreadable | Outcome::Misconfigured | Outcome::Refused),
+            None => matches!(
+                outcome,
+                // The latter if it names a refresh token, new or old.
+                Outcome::Unreadable | Outcome::Misconfigured | Outcome::Refused | Outcome::Unavailable
+            ),
         },
         (None, 400 | 403) => outcome == Outcome::Refused,
         (None, 408 | 425 | 429 | 500..) => outcome == Outcome::Unavailable,

@@ -13,13 +13,16 @@
 //! | 408, 425, 429, 5xx | anything else | unavailable, with the answer's `Retry-After` |
 //! | other 4xx | anything else | misconfigured: most likely the wrong address |
 //!
-//! A new refresh token in an answer of 2xx is kept, whatever is wrong with the rest: the server has spent the old one.
+//! A new refresh token in an answer of 2xx is kept, whatever is wrong with the rest: the server has spent the old one. Where the
+//! answer is cut off behind it, or cannot be read, it is unavailable: the new one is good for the next attempt.
 
 use std::mem;
 use std::time::Duration;
 
+use zeroize::Zeroizing;
+
 use super::date::since_1970;
-use super::fields::Fields;
+use super::fields::{Fields, refresh_token_in};
 use super::quote::quote;
 use crate::outcome::{Outcome, of_code, of_status};
 use crate::{SourceError, Token};
@@ -68,18 +71,25 @@ impl Answer<'_> {
             Ok(mut fields) => match fields.error.as_deref().and_then(|code| self.code(code)) {
                 Some(code) => {
                     let error = self.refusal(code, fields.error_description.as_deref());
-                    Err(self.with_renewed(error, &mut fields))
+                    Err(self.with_renewed(error, &mut fields.refresh_token))
                 }
                 None if self.is_success() => Ok(fields),
                 None => Err(self.failure("with JSON that has no error code")),
             },
-            Err(what) => Err(self.failure(&what)),
+            Err(what) => Err(self.keep_what_came(self.failure(&what))),
         }
     }
 
-    /// A success that is of no use may have cost the old refresh token: then the new one must not be lost with it.
-    fn with_renewed(&self, error: SourceError, fields: &mut Fields) -> SourceError {
-        match &mut fields.refresh_token {
+    /// The answer breaks off, or cannot be read to its end: the new refresh token may be in what can.
+    pub(crate) fn keep_what_came(&self, error: SourceError) -> SourceError {
+        self.with_renewed(error, &mut refresh_token_in(self.body))
+    }
+
+    /// A success that is of no use may have cost the old refresh token: then the new one must not be lost with it. If it names
+    /// the old one, that one stays in force.
+    fn with_renewed(&self, error: SourceError, refresh_token: &mut Option<Zeroizing<String>>) -> SourceError {
+        match refresh_token {
+            Some(same) if self.is_success() && self.secrets.contains(&same.as_str()) => error.repeatable(),
             Some(renewed) if self.is_success() => error.with_new_refresh_token(mem::take(&mut **renewed)),
             _ => error,
         }
@@ -103,7 +113,7 @@ impl Answer<'_> {
     fn token(&self, mut fields: Fields) -> Result<Token, SourceError> {
         let mut token = match self.access_token(&mut fields) {
             Ok(token) => token,
-            Err(error) => return Err(self.with_renewed(error, &mut fields)),
+            Err(error) => return Err(self.with_renewed(error, &mut fields.refresh_token)),
         };
         if let Some(refresh_token) = &mut fields.refresh_token {
             token = token.with_refresh_token(mem::take(&mut **refresh_token));

@@ -20,7 +20,7 @@ use crate::body;
 use crate::origin::{self, Origin};
 use crate::sync::Mutex;
 use crate::token::Secret;
-use crate::{Error, Result, SourceError, Token};
+use crate::{Error, Outcome, Result, SourceError, Token};
 
 /// How long one request may take, unless set: most of a flight's budget as it is unless set.
 const TIMEOUT: Duration = Duration::from_secs(25);
@@ -182,9 +182,11 @@ impl Endpoint {
         let mut response = self.send(call, uri, &origin, credentials.as_ref())?;
         // All of it at once: a buffer that grows leaves copies of tokens behind.
         let mut body = Zeroizing::new(vec![0; MAX_BODY + 1]);
-        let length = read_body(call.what, &mut response, &mut body)?;
+        let read = read_body(call.what, &mut response, &mut body);
+        // What has come before it broke off is in there as well.
+        let length = *read.as_ref().unwrap_or(&body.len());
         let header = |name: HeaderName| response.headers().get(name).and_then(|value| value.to_str().ok());
-        judge(&Answer {
+        let answer = Answer {
             what: call.what,
             status: response.status().as_u16(),
             content_type: header(CONTENT_TYPE),
@@ -194,7 +196,11 @@ impl Endpoint {
             token_type: self.token_type.as_deref(),
             body: body.get(..length).unwrap_or_default(),
             secrets: &secrets,
-        })
+        };
+        match read {
+            Ok(_) => judge(&answer),
+            Err(error) => Err(answer.keep_what_came(error)),
+        }
     }
 
     fn send(
@@ -403,7 +409,14 @@ fn read_body(what: &str, response: &mut Response<Body>, buffer: &mut [u8]) -> Re
     fill(buffer, &mut response.body_mut().as_reader()).map_err(|error| {
         let message = format!("the {what} endpoint's answer ({}) broke off: {error}", status.as_u16());
         // An error's status says already that no token was issued: to ask again is safe, and tells why.
-        if status.is_success() { SourceError::unknown(message) } else { SourceError::unavailable(message) }
+        if !status.is_success() {
+            return SourceError::unavailable(message);
+        }
+        // It came, and cannot be decoded; or it broke off.
+        match SourceError::from(ureq::Error::from(error)).outcome() {
+            Outcome::Unreadable => SourceError::unreadable(message),
+            _ => SourceError::unknown(message),
+        }
     })
 }
 

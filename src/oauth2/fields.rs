@@ -51,6 +51,12 @@ impl Fields {
     }
 }
 
+/// The refresh token in an answer that is cut off, or in which something else follows.
+pub(crate) fn refresh_token_in(text: &[u8]) -> Option<Zeroizing<String>> {
+    let ([refresh_token], _) = json::read_torn(text, ["refresh_token"]);
+    refresh_token.secret()
+}
+
 impl Value {
     pub(crate) fn secret(self) -> Option<Zeroizing<String>> {
         match self {

@@ -121,10 +121,13 @@ impl SourceError {
         if refresh_token.is_empty() {
             return self;
         }
-        if self.0.outcome == Outcome::Rejected || self.0.outcome.may_be_spent() {
-            // What was refused, or may be spent, is the old one.
-            self.0.outcome = Outcome::Refused;
-        }
+        self.0.outcome = match self.0.outcome {
+            // What was refused is the old one.
+            Outcome::Rejected => Outcome::Refused,
+            // What may be spent is the old one: the new one is good for another attempt at once.
+            outcome if outcome.may_be_spent() => Outcome::Unavailable,
+            outcome => outcome,
+        };
         self.0.renewed = Some(Secret::new(refresh_token));
         self
     }
@@ -152,9 +155,10 @@ impl SourceError {
         self
     }
 
-    /// Where no user is concerned, *no* means the client: a new login would not help.
+    /// Where no user is concerned, *no* means the client: a new login would not help, and there is nothing to be renewed.
     #[cfg(feature = "ureq")]
     pub(crate) fn not_of_the_user(mut self) -> Self {
+        self.0.renewed = None;
         if self.0.outcome == Outcome::Rejected {
             self.0.outcome = Outcome::Misconfigured;
         }
@@ -327,18 +331,22 @@ impl StdError for SourceError {
     }
 }
 
-/// What this crate refuses in a source is either the source asking its own session, or a token that is none: then the
-/// answer came but was of no use, and the refresh token may be spent.
+/// What this crate refuses in a source: the source asking its own session; a token that is none, such as a page that was read
+/// as one; or what the source asks another session or client of this crate.
 impl From<Error> for SourceError {
     fn from(error: Error) -> Self {
         let outcome = match error.kind() {
             ErrorKind::Reentrant => Outcome::Reentrant,
-            ErrorKind::Misconfigured => Outcome::Misconfigured,
-            ErrorKind::Unavailable | ErrorKind::Timeout => Outcome::Unavailable,
+            ErrorKind::Misconfigured | ErrorKind::NotInitialized | ErrorKind::AlreadyInitialized => {
+                Outcome::Misconfigured
+            }
+            ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::NotReplayed => Outcome::Unavailable,
+            ErrorKind::RefusedTooOften => Outcome::Refused,
             ErrorKind::NotLoggedIn => Outcome::NotLoggedIn,
             ErrorKind::Rejected | ErrorKind::LoggedOut => Outcome::Rejected,
             ErrorKind::Store => Outcome::Store,
-            _ => Outcome::Unknown,
+            ErrorKind::InvalidInput => Outcome::Unreadable,
+            ErrorKind::Unknown => Outcome::Unknown,
         };
         let mut own = Self::new(outcome, error.to_string());
         (own.0.code, own.0.retry_after) = (error.code().map(str::to_owned), error.retry_after());

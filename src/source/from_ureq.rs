@@ -14,6 +14,9 @@ impl From<ureq::Error> for SourceError {
             ureq::Error::StatusCode(status) => outcome::of_status(*status),
             error if never_sent(error) => Outcome::Unreachable,
             error if never_sendable(error) => Outcome::Misconfigured,
+            // Whoever redirects is no token endpoint.
+            ureq::Error::TooManyRedirects | ureq::Error::RedirectFailed => Outcome::Misconfigured,
+            error if is_unreadable(error) => Outcome::Unreadable,
             _ => Outcome::Unknown,
         };
         // ureq's own JSON error may quote what it read; the others tell of addresses, sizes and states.
@@ -50,6 +53,18 @@ fn never_sent(error: &ureq::Error) -> bool {
                 | Io::NetworkUnreachable
                 | Io::NetworkDown
         ),
+        _ => false,
+    }
+}
+
+/// Did the answer come, in a form that cannot be read: too long, or not encoded as it says?
+fn is_unreadable(error: &ureq::Error) -> bool {
+    match error {
+        ureq::Error::BodyExceedsLimit(_) => true,
+        #[cfg(any(feature = "gzip", feature = "brotli"))]
+        ureq::Error::Decompress(..) => true,
+        #[cfg(feature = "charset")]
+        ureq::Error::UnknownCharset(_) => true,
         _ => false,
     }
 }

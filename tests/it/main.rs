@@ -24,6 +24,8 @@ mod time;
 mod traps_core;
 
 #[cfg(feature = "ureq")]
+mod answers;
+#[cfg(feature = "ureq")]
 mod attacks;
 #[cfg(feature = "ureq")]
 mod client;
