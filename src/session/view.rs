@@ -71,7 +71,7 @@ impl View<'_> {
         self.policy.restored_life(token, now, &self.history.lock(), wall)
     }
 
-    pub(super) fn to_be_stored(&self, token: &Token) -> Stored {
+    pub(super) fn stored_of(&self, token: &Token) -> Stored {
         let (now, wall) = (self.clock.now(), self.clock.wall());
         let time_of_day = self.history.lock().time_of_day(now, wall);
         Stored::of(token, now, time_of_day).owned_by(self.owner)

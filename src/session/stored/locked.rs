@@ -99,7 +99,7 @@ impl<'a> Locked<'a> {
     }
 
     fn save(&mut self, view: View<'_>, token: &Token) -> Result<()> {
-        let stored = view.to_be_stored(token);
+        let stored = view.stored_of(token);
         let stored = match (stored.owner(), self.known.stored()) {
             // A source that does not tell whose its tokens are leaves that as it is.
             (None, Some(known)) => stored.owned_by(known.owner()),
@@ -127,7 +127,7 @@ impl<'a> Locked<'a> {
 
     /// Stores the flight's token, or empties the store with it.
     fn follow(&mut self, view: View<'_>, unsaved: Unsaved) -> Result<bool> {
-        let current = view.current().map(|token| view.to_be_stored(&token));
+        let current = view.current().map(|token| view.stored_of(&token));
         if matches!(unsaved, Unsaved::ByHand) && view.owner.is_some() {
             // What cannot be read is the store's own affair: it is asked to write over it.
             let found = self.inside.load().ok().flatten();

@@ -75,7 +75,9 @@ const BUILDERS: [fn(&str, &str) -> Option<Uri>; 4] = [
 ];
 
 /// Ways into the client.
-const CALLS: [fn(&Client, Uri) -> Result<(), UreqError>; 2] = [
+type Call = fn(&Client, Uri) -> Result<(), UreqError>;
+
+const CALLS: [Call; 2] = [
     |client, uri| client.get(uri).call().map(drop),
     |client, uri| client.run(Request::get(uri).body(()).unwrap()).map(drop),
 ];
