@@ -84,48 +84,37 @@
 #![warn(unreachable_pub)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
 
-#[cfg(feature = "ureq")]
-mod body;
-pub mod challenge;
-#[cfg(feature = "ureq")]
-mod client;
 mod clock;
 mod error;
 mod events;
 mod flight;
-// Public to the fuzzers alone, which are no users.
-#[cfg(any(all(test, not(model)), fuzzing))]
-#[doc(hidden)]
-pub mod fuzzing;
+mod http;
 mod json;
 pub mod jwt;
 #[cfg(feature = "ureq")]
-mod middleware;
-#[cfg(test)]
-mod models;
-#[cfg(feature = "ureq")]
 pub mod oauth2;
-#[cfg(feature = "ureq")]
-mod origin;
 mod outcome;
 mod policy;
-#[cfg(feature = "ureq")]
-mod redirect;
+#[cfg(any(test, fuzzing))]
+mod proof;
 mod session;
 mod source;
 mod store;
 mod sync;
 mod token;
 
-#[cfg(feature = "ureq")]
-pub use client::{Client, ClientBuilder};
 pub use clock::{Clock, ManualClock, SystemClock, Tick};
 pub use error::{Error, ErrorKind, Result};
 pub use events::{Event, Reason, Stats};
+pub use http::challenge;
 #[cfg(feature = "ureq")]
-pub use middleware::{MaxRedirects, NotReplayed};
+pub use http::{Client, ClientBuilder, MaxRedirects, NotReplayed};
 pub use outcome::Outcome;
 pub use policy::Policy;
+// For the fuzzers alone, which are no users.
+#[cfg(any(all(test, not(model)), fuzzing))]
+#[doc(hidden)]
+pub use proof::fuzzing;
 pub use session::{Session, SessionBuilder};
 pub use source::{Fetch, SourceError, TokenSource};
 #[cfg(all(feature = "file-store", any(target_os = "linux", target_os = "android", target_vendor = "apple")))]

@@ -16,8 +16,8 @@ use zeroize::Zeroizing;
 
 use super::answer::{Answer, MAX_BODY};
 use super::form::{encoded, push_encoded};
-use crate::body;
-use crate::origin::{self, Origin};
+use crate::http::body;
+use crate::http::origin::{self, Origin};
 use crate::sync::Mutex;
 use crate::token::Secret;
 use crate::{Error, Outcome, Result, SourceError, Token};

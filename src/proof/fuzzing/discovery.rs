@@ -2,8 +2,8 @@
 
 use super::{PER_BYTE_OF_JSON, Yardstick, assert_plain, within};
 use crate::ErrorKind;
+use crate::http::origin::{self, Origin};
 use crate::oauth2::Issuer;
-use crate::origin::{self, Origin};
 
 /// Our own words in an error.
 const FIXED: usize = 4096;

@@ -1,7 +1,7 @@
 //! Challenges that are well-formed by RFC 9110 §11.6.1, in many ways of writing them.
 
 use super::*;
-use crate::challenge::{Challenge, parse};
+use crate::http::challenge::{Challenge, parse};
 
 const TOKEN: &str = "[a-zA-Z0-9!#$%&'*+.^_`|~-]{1,8}";
 

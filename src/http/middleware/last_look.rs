@@ -9,7 +9,7 @@ use ureq::{Body, SendBody};
 
 use super::Attempt;
 use crate::Error;
-use crate::origin::{Origin, no_address};
+use crate::http::origin::{Origin, no_address};
 
 /// The origins that get the token.
 #[derive(Clone)]

@@ -8,8 +8,8 @@ use ureq::unversioned::resolver::DefaultResolver;
 
 use super::{Yardstick, assert_plain, within};
 use crate::ErrorKind;
-use crate::origin::{self, Origin};
-use crate::redirect;
+use crate::http::origin::{self, Origin};
+use crate::http::redirect;
 
 const PER_BYTE: usize = 16;
 const FIXED: usize = 1024;

@@ -3,7 +3,7 @@
 use ureq::http::Uri;
 
 use super::*;
-use crate::origin::Origin;
+use crate::http::origin::Origin;
 
 fn host() -> impl Strategy<Value = String> {
     prop_oneof!["[a-z0-9]{1,6}(\\.[a-z]{2,5}){0,2}", Just("[::1]".to_owned()), Just("127.0.0.1".to_owned())]

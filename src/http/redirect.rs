@@ -11,7 +11,7 @@ use ureq::http::header::{
 };
 use ureq::http::{HeaderMap, Method, StatusCode, Uri};
 
-use crate::origin::{Origin, no_address};
+use crate::http::origin::{Origin, no_address};
 
 /// What goes along to another origin (RFC 9110 §15.4): what is wanted, and in which form. Everything else may be a
 /// credential, whatever its name, or is meant for the server that it was sent to.

@@ -8,8 +8,8 @@ use ureq::http::{self, Request, Response, Uri};
 use ureq::typestate::{AgentScope, WithBody, WithoutBody};
 use ureq::{Agent, AsSendBody, Body, RequestBuilder};
 
-use crate::middleware::{Allowed, Bearer, LastLook};
-use crate::origin::Origin;
+use crate::http::middleware::{Allowed, Bearer, LastLook};
+use crate::http::origin::Origin;
 use crate::{Error, Result, Session};
 
 /// Bodies up to this size are kept for a second attempt, unless set otherwise.

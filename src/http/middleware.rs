@@ -10,10 +10,10 @@ use ureq::http::{Extensions, HeaderMap, Method, Request, Response, StatusCode, U
 use ureq::middleware::{Middleware, MiddlewareNext};
 use ureq::{Agent, Body, SendBody};
 
-use crate::body::{self, Payload, Plan};
-use crate::challenge;
 use crate::events::Event;
-use crate::redirect;
+use crate::http::body::{self, Payload, Plan};
+use crate::http::challenge;
+use crate::http::redirect;
 use crate::{Error, ErrorKind, Session, Token};
 
 pub(crate) use last_look::{Allowed, LastLook};

@@ -1,7 +1,7 @@
 //! `WWW-Authenticate`. The input is a list of header values, one a line.
 
 use super::{Yardstick, within};
-use crate::challenge::{Challenge, parse};
+use crate::http::challenge::{Challenge, parse};
 
 /// A vector of challenges (56 bytes each, for two of text) that grows has, while it moves, three times its content.
 const PER_BYTE: usize = 96;
@@ -23,11 +23,15 @@ pub fn challenge(input: &[u8], yardstick: &Yardstick) -> bool {
     #[cfg(feature = "ureq")]
     {
         let blames = |first: &'static str| {
-            crate::challenge::blames_token([first.as_bytes()].into_iter().chain(lines.iter().copied()))
+            crate::http::challenge::blames_token([first.as_bytes()].into_iter().chain(lines.iter().copied()))
         };
         assert!(blames("Bearer error=\"invalid_token\""));
         assert!(!blames("Bearer error=\"insufficient_scope\""));
-        assert_eq!(blames(""), crate::challenge::blames_token(lines.iter().copied()), "an empty line says nothing");
+        assert_eq!(
+            blames(""),
+            crate::http::challenge::blames_token(lines.iter().copied()),
+            "an empty line says nothing"
+        );
     }
     found
 }
