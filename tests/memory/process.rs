@@ -13,7 +13,7 @@ use ureq::tls::TlsConfig;
 use ureq::typestate::WithBody;
 use ureq::{Agent, RequestBuilder};
 use ureq_auth::oauth2::RefreshToken;
-use ureq_auth::{Client, Fetch, Session, SessionBuilder, SourceError, Token, TokenSource};
+use ureq_auth::{Client, Fetch, Policy, Session, SessionBuilder, SourceError, Token, TokenSource};
 use zeroize::Zeroizing;
 
 use crate::worker;
@@ -89,7 +89,9 @@ impl Scene<'_> {
             .with_client_secret(given(self.client))
             .with_timeout(self.timeout())
             .configure(|config| config.tls_config(trusting_all()));
-        Session::new(Once { grant, asked: AtomicBool::new(false) }).unwrap()
+        // Nobody answers the second attempt anyway: the pause before it need not be long.
+        let policy = Policy::new().with_backoff(Duration::from_millis(1), Duration::from_millis(1));
+        Session::builder(Once { grant, asked: AtomicBool::new(false) }).policy(policy).build().unwrap()
     }
 
     fn session_of_closure(&self, settings: impl FnOnce(SessionBuilder) -> SessionBuilder) -> Session {
