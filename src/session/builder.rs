@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use super::observer::Observer;
 use super::{Session, Shared};
@@ -83,9 +84,12 @@ impl SessionBuilder {
         self.policy.check()?;
         self.source.check()?;
         let owner = self.source.owner();
+        let mut policy = self.policy;
+        // A pause that takes most of the flight's time would leave none for the exchange.
+        policy.patience = policy.patience.min(policy.time_to_wait(Duration::ZERO));
         let shared = Arc::new(Shared {
             flight: Flight::new(),
-            policy: self.policy,
+            policy,
             clock: self.clock,
             source: self.source,
             keeper: self.store,
