@@ -90,6 +90,12 @@ impl<'a> Section<'a> {
             self.keeper.know(None);
         })?;
         self.keeper.check_owner(shared, stored.as_ref())?;
+        let known = self.known();
+        if let (Some(stored), Some(known)) = (&stored, &known) {
+            if !stored.has_key_of_stored(known) {
+                shared.history.lock().note_rotation();
+            }
+        }
         self.keeper.know(stored.clone());
         let found = |stored: Stored| {
             let token = shared.restored(stored.to_token()?);
@@ -98,11 +104,12 @@ impl<'a> Section<'a> {
         stored.map(found).transpose()
     }
 
-    fn save(&mut self, shared: &Shared, token: &Token) -> Result<()> {
-        self.store(shared.to_be_stored(token))
+    fn known(&self) -> Option<Stored> {
+        self.keeper.memory.lock().known.clone()
     }
 
-    fn store(&mut self, stored: Stored) -> Result<()> {
+    fn save(&mut self, shared: &Shared, token: &Token) -> Result<()> {
+        let stored = shared.to_be_stored(token).or_owned_by(self.known().as_ref());
         if let Err(error) = self.inside.save(&stored) {
             // What the user has set meanwhile goes first.
             self.keeper.memory.lock().behind.get_or_insert(Behind::ByItself);
@@ -122,7 +129,8 @@ impl<'a> Section<'a> {
     /// Stores the flight's token, or empties the store with it.
     fn follow(&mut self, shared: &Shared, behind: Behind) -> Result<bool> {
         let (current, _, _) = shared.flight.current();
-        let current = current.map(|token| shared.to_be_stored(&token));
+        let known = self.known();
+        let current = current.map(|token| shared.to_be_stored(&token).or_owned_by(known.as_ref()));
         if matches!(behind, Behind::ByHand) && shared.owner.is_some() {
             // What cannot be read is the store's own affair: it is asked to write over it.
             let found = self.inside.load().ok().flatten();
@@ -136,7 +144,6 @@ impl<'a> Section<'a> {
             (None, Behind::ByHand) => self.remove()?,
             (Some(current), Behind::ByItself) => {
                 let found = self.inside.load()?;
-                let known = self.keeper.memory.lock().known.clone();
                 if !is_same(found.as_ref(), known.as_ref()) && !is_same(found.as_ref(), Some(&current)) {
                     // Another session has stored something since, or has emptied the store: it was later.
                     return Ok(false);
@@ -162,7 +169,10 @@ struct Inside<'a, 's> {
 impl Between for Inside<'_, '_> {
     fn look(&mut self, used: Option<&Token>) -> Look {
         // Nobody should have changed the store while we are in the section; somebody who copies files may have.
+        let known = self.section.known();
         match self.section.find(self.shared) {
+            // Nobody has: what `used` has more than that could not be stored.
+            Ok(Some(found)) if is_same(Some(&found.stored), known.as_ref()) => Look::Same,
             Ok(Some(found)) if found.serves(self.shared, used, self.errand.wish) => Look::Serves(found.token),
             Ok(Some(found)) if used.is_none_or(|used| !found.stored.has_key_of(used)) => match found.stored.refusal() {
                 None => Look::Other(found.token),
@@ -178,11 +188,16 @@ impl Between for Inside<'_, '_> {
 
     fn refused(&mut self, used: Option<&Token>, error: SourceError) -> SourceError {
         // As the look just now has found it.
-        let known = self.section.keeper.memory.lock().known.clone();
+        let known = self.section.known();
         let Some(found) = known.filter(|known| used.is_some_and(|used| known.has_key_of(used))) else { return error };
         let error = error.kept_in(&self.section.keeper.place());
-        // Where it cannot be marked, it costs the next process one round trip.
-        self.news.save_error = self.section.store(found.refused_with(error.refusal())).err();
+        // Where it cannot be marked, it costs the next process one round trip. The store is not behind for that: there is
+        // nothing in the flight that would bring it up to date.
+        let marked = found.refused_with(error.refusal());
+        match self.section.inside.save(&marked) {
+            Ok(()) => self.section.keeper.know(Some(marked)),
+            Err(error) => self.news.save_error = Some(error),
+        }
         error
     }
 }

@@ -22,7 +22,7 @@ pub(crate) struct Shared {
     pub(super) source: Box<dyn TokenSource>,
     pub(super) keeper: Option<Box<dyn Keep>>,
     pub(super) observer: Observer,
-    pub(super) history: Leaf<History>,
+    pub(crate) history: Leaf<History>,
     pub(super) stats: Leaf<Stats>,
     /// Whose tokens these are.
     pub(crate) owner: Option<String>,
