@@ -79,6 +79,7 @@
 //!
 //! Needs rustc 1.85, as ureq does. A newer one is asked for in a minor release, never in a patch. `ureq`'s types are part
 //! of this API, so a new major version of ureq is one here.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 #![warn(unreachable_pub)]

@@ -194,6 +194,14 @@ impl Stored {
         self
     }
 
+    /// Where no owner is known, whoever had the login before still has it.
+    pub(crate) fn or_owned_by(mut self, before: Option<&Stored>) -> Self {
+        if self.owner.is_none() {
+            self.owner = before.and_then(|before| before.owner.clone());
+        }
+        self
+    }
+
     /// The same token, refused.
     pub(crate) fn refused_with(mut self, refusal: Refusal) -> Self {
         self.refused = Some(refusal);
@@ -238,6 +246,10 @@ impl Stored {
     /// Is it renewed with the same credential? Then what the server says of one it says of the other.
     pub(crate) fn has_key_of(&self, token: &Token) -> bool {
         self.key() == token.refresh_secret().unwrap_or(token.secret())
+    }
+
+    pub(crate) fn has_key_of_stored(&self, other: &Stored) -> bool {
+        self.key() == other.key()
     }
 
     fn access(&self) -> &str {

@@ -217,16 +217,9 @@ impl Endpoint {
             )));
         }
         let form = self.form(call.fields, call.scope);
-        let wanted = self.timeout_of(call.time_left);
         let agent = self.agent(origin);
         let usual = agent.config().timeouts().global;
-        let timeout = match usual {
-            // The agent's own is as good, unless it is longer than the flight can wait for.
-            Some(usual) if usual <= wanted.saturating_add(SLACK).min(call.time_left) => usual,
-            // The user's own is not made longer.
-            Some(usual) if self.configure.is_some() => usual.min(wanted),
-            _ => wanted,
-        };
+        let timeout = self.timeout_with(usual, call.time_left);
         // Built by hand: ureq's own builder brings a second copy of its types with it.
         let mut body = body::whole(&form);
         let mut request = Request::new(body.rewind());
@@ -258,6 +251,17 @@ impl Endpoint {
     fn timeout_of(&self, time_left: Duration) -> Duration {
         let usual = if time_left == Duration::MAX { TIMEOUT } else { time_left.saturating_mul(5) / 6 };
         self.timeout.unwrap_or(usual).min(time_left).min(MAX_TIMEOUT)
+    }
+
+    /// The same where the agent has one already: `usual`.
+    fn timeout_with(&self, usual: Option<Duration>, time_left: Duration) -> Duration {
+        let wanted = self.timeout_of(time_left);
+        let Some(usual) = usual else { return wanted };
+        // The user's own is not made longer.
+        let wanted = if self.configure.is_some() { usual.min(wanted) } else { wanted };
+        // The agent's own is as good, unless it is longer than the flight can wait for, or a slow answer would be cut off.
+        let is_as_good = usual >= wanted && usual <= wanted.saturating_add(SLACK).min(time_left);
+        if is_as_good { usual } else { wanted }
     }
 
     fn checked_url(&self, what: &str, url: &str) -> Result<(Uri, Origin)> {

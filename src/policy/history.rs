@@ -50,6 +50,11 @@ impl History {
         }
     }
 
+    /// Notes that the refresh token has changed in another way than by a refresh of this session's.
+    pub(crate) fn note_rotation(&mut self) {
+        self.unchanged = 0;
+    }
+
     /// Is the refresh token one that does not rotate, by all that was seen? Then to send it again can do no harm.
     pub(crate) fn is_repeatable(&self) -> bool {
         self.unchanged >= 2

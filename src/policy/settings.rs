@@ -83,7 +83,8 @@ impl Policy {
     }
 
     /// How long a caller without a usable token waits for the pause after a failed refresh to end: 2 seconds unless set,
-    /// once a call. If the pause is longer, the caller gets the error at once. Zero: always.
+    /// once a call. If the pause is longer, the caller gets the error at once. Zero: always. Three quarters of the budget
+    /// are the most.
     #[must_use]
     pub fn with_patience(mut self, patience: Duration) -> Self {
         self.patience = patience;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use super::Session;
 use super::observer::Observer;
@@ -22,6 +23,7 @@ use crate::{Result, Token};
 pub struct SessionBuilder {
     pub(super) source: Box<dyn TokenSource>,
     pub(super) store: Option<Box<dyn Persist>>,
+    pub(super) owner: Option<String>,
     pub(super) token: Option<Token>,
     pub(super) policy: Policy,
     pub(super) clock: Box<dyn Clock>,
@@ -44,6 +46,7 @@ impl Session {
         SessionBuilder {
             source: Box::new(source),
             store: None,
+            owner: None,
             token: None,
             policy: Policy::default(),
             clock: Box::new(SystemClock),
@@ -64,6 +67,14 @@ impl SessionBuilder {
     /// and then, with the pauses of [`Policy::with_backoff`], and goes on when somebody has logged in again.
     pub fn store(mut self, store: impl TokenStore + 'static) -> Self {
         self.store = Some(Box::new(Persistent::new(store)));
+        self
+    }
+
+    /// Whose tokens these are, for a source that does not say it itself, such as a closure ([`TokenSource::owner`]): a token
+    /// that was stored for another owner is neither used nor overwritten. No secret; the client's name and the token
+    /// endpoint, say.
+    pub fn owner(mut self, owner: impl Into<String>) -> Self {
+        self.owner = Some(owner.into());
         self
     }
 
@@ -107,10 +118,13 @@ impl SessionBuilder {
 
         self.policy.check()?;
         self.source.check()?;
-        let owner = self.source.owner();
+        let owner = self.owner.or_else(|| self.source.owner());
+        let mut policy = self.policy;
+        // A pause that takes most of the flight's time would leave none for the exchange.
+        policy.patience = policy.patience.min(policy.time_to_wait(Duration::ZERO));
         let shared = Arc::new(Shared {
             flight: Flight::new(),
-            policy: self.policy,
+            policy,
             clock: self.clock,
             source: self.source,
             store: self.store,

@@ -192,6 +192,7 @@ impl Shared {
             };
             if let Some(refresh_token) = error.take_renewed() {
                 renewed = Some(refresh_token.clone());
+                self.history.lock().note_rotation();
                 let token = used.map_or_else(
                     || Token::of_refresh(refresh_token.clone()),
                     |used| Ok(used.renewed_with(refresh_token.clone())),

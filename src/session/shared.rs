@@ -26,7 +26,7 @@ pub(crate) struct Shared {
     pub(super) source: Box<dyn TokenSource>,
     pub(super) store: Option<Box<dyn Persist>>,
     pub(super) observer: Observer,
-    pub(super) history: Leaf<History>,
+    pub(crate) history: Leaf<History>,
     pub(super) stats: Leaf<Stats>,
     /// Whose tokens these are.
     pub(super) owner: Option<String>,

@@ -94,6 +94,24 @@ fn what_cannot_be_overridden() {
 }
 
 #[test]
+fn the_time_out_is_most_of_the_flights_time_however_much_that_is() {
+    let secs = Duration::from_secs;
+    let usual = Some(TIMEOUT);
+    let mut endpoint = Endpoint::new(URL.into(), "c".into(), ClientAuth::None);
+    for (time_left, timeout) in [(6, 5), (29, 25), (30, 25), (36, 30), (120, 100), (10_000, 3600)] {
+        assert_eq!(endpoint.timeout_with(usual, secs(time_left)), secs(timeout), "{time_left}");
+    }
+    assert_eq!(endpoint.timeout_with(usual, Duration::MAX), TIMEOUT);
+    // The user's own is not made longer.
+    endpoint.configure = Some(std::sync::Arc::new(|config| config));
+    assert_eq!(endpoint.timeout_with(usual, secs(120)), TIMEOUT);
+    assert_eq!(endpoint.timeout_with(None, secs(120)), secs(100));
+    assert_eq!(endpoint.timeout_with(Some(secs(60)), secs(30)), secs(25));
+    endpoint.timeout = Some(secs(3));
+    assert_eq!(endpoint.timeout_with(Some(secs(3)), secs(120)), secs(3));
+}
+
+#[test]
 fn texts_never_grow_beyond_what_was_reserved() {
     let odd = "ü+/ ".repeat(50);
     let mut endpoint = Endpoint::new(URL.into(), odd.clone(), ClientAuth::Basic(Secret::new(odd.clone())));

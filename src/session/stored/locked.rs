@@ -90,6 +90,11 @@ impl<'a> Locked<'a> {
             self.known.know(None);
         })?;
         self.known.check_owner(view.owner, stored.as_ref())?;
+        if let (Some(stored), Some(known)) = (&stored, self.known.stored()) {
+            if !stored.has_key_of_stored(&known) {
+                view.history.lock().note_rotation();
+            }
+        }
         self.known.know(stored.clone());
         let found = |stored: Stored| {
             let token = view.restored(stored.to_token()?);
@@ -99,16 +104,7 @@ impl<'a> Locked<'a> {
     }
 
     fn save(&mut self, view: View<'_>, token: &Token) -> Result<()> {
-        let stored = view.stored_of(token);
-        let stored = match (stored.owner(), self.known.stored()) {
-            // A source that does not tell whose its tokens are leaves that as it is.
-            (None, Some(known)) => stored.owned_by(known.owner()),
-            _ => stored,
-        };
-        self.store(stored)
-    }
-
-    fn store(&mut self, stored: Stored) -> Result<()> {
+        let stored = view.stored_of(token).or_owned_by(self.known.stored().as_ref());
         if let Err(error) = self.inside.save(&stored) {
             // What the user has set meanwhile goes first.
             self.known.memory.lock().unsaved.get_or_insert(Unsaved::ByRefresh);
@@ -127,7 +123,8 @@ impl<'a> Locked<'a> {
 
     /// Stores the flight's token, or empties the store with it.
     fn follow(&mut self, view: View<'_>, unsaved: Unsaved) -> Result<bool> {
-        let current = view.current().map(|token| view.stored_of(&token));
+        let known = self.known.stored();
+        let current = view.current().map(|token| view.stored_of(&token).or_owned_by(known.as_ref()));
         if matches!(unsaved, Unsaved::ByHand) && view.owner.is_some() {
             // What cannot be read is the store's own affair: it is asked to write over it.
             let found = self.inside.load().ok().flatten();
@@ -141,7 +138,6 @@ impl<'a> Locked<'a> {
             (None, Unsaved::ByHand) => self.remove()?,
             (Some(current), Unsaved::ByRefresh) => {
                 let found = self.inside.load()?;
-                let known = self.known.stored();
                 if !is_same(found.as_ref(), known.as_ref()) && !is_same(found.as_ref(), Some(&current)) {
                     // Another session has stored something since, or has emptied the store: it was later.
                     return Ok(false);
@@ -167,7 +163,10 @@ struct Inside<'a, 's> {
 impl Between for Inside<'_, '_> {
     fn look(&mut self, used: Option<&Token>) -> Look {
         // Nobody should have changed the store while we are in the section; somebody who copies files may have.
+        let known = self.locked.known.stored();
         match self.locked.find(self.view) {
+            // Nobody has: what `used` has more than that could not be stored.
+            Ok(Some(found)) if is_same(Some(&found.stored), known.as_ref()) => Look::Same,
             Ok(Some(found)) if found.serves(self.view, used, self.request) => Look::Serves(found.token),
             Ok(Some(found)) if used.is_none_or(|used| !found.stored.has_key_of(used)) => match found.stored.refusal() {
                 None => Look::Other(found.token),
@@ -186,8 +185,13 @@ impl Between for Inside<'_, '_> {
         let known = self.locked.known.stored();
         let Some(found) = known.filter(|known| used.is_some_and(|used| known.has_key_of(used))) else { return error };
         let error = error.kept_in(&self.locked.known.store.place());
-        // Where it cannot be marked, it costs the next process one round trip.
-        self.notices.save_error = self.locked.store(found.refused_with(error.refusal())).err();
+        // Where it cannot be marked, it costs the next process one round trip. Nothing is unsaved for that: there is nothing in
+        // the flight that would bring the store up to date.
+        let marked = found.refused_with(error.refusal());
+        match self.locked.inside.save(&marked) {
+            Ok(()) => self.locked.known.know(Some(marked)),
+            Err(error) => self.notices.save_error = Some(error),
+        }
         error
     }
 }
