@@ -200,6 +200,35 @@ impl Read for Tape<'_> {
             }
         }
     }
+
+    fn read_to_end(&mut self, bytes: &mut Vec<u8>) -> io::Result<usize> {
+        read_to_end(&mut |piece| self.read(piece), bytes)
+    }
+
+    fn read_to_string(&mut self, text: &mut String) -> io::Result<usize> {
+        read_to_string(&mut |piece| self.read(piece), text)
+    }
+}
+
+/// What every reader has by default, once for the readers of this file: in a program that is optimised for size it is more
+/// than the rest of them.
+fn read_to_end(read: Source<'_>, bytes: &mut Vec<u8>) -> io::Result<usize> {
+    let (begin, mut piece) = (bytes.len(), [0; 1024]);
+    loop {
+        match read(&mut piece) {
+            Ok(0) => return Ok(bytes.len() - begin),
+            Ok(count) => bytes.extend_from_slice(piece.get(..count).unwrap_or_default()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn read_to_string(read: Source<'_>, text: &mut String) -> io::Result<usize> {
+    let mut bytes = Vec::new();
+    let result = read_to_end(read, &mut bytes);
+    text.push_str(std::str::from_utf8(&bytes).map_err(|_| io::ErrorKind::InvalidData)?);
+    result
 }
 
 /// Reads a small answer to its end, so that its connection is free for the next request, and gives it back as it was: the
@@ -236,5 +265,54 @@ impl Read for Torn {
             0 => self.error.take().map_or(Ok(0), Err),
             count => Ok(count),
         }
+    }
+
+    fn read_to_end(&mut self, bytes: &mut Vec<u8>) -> io::Result<usize> {
+        read_to_end(&mut |piece| self.read(piece), bytes)
+    }
+
+    fn read_to_string(&mut self, text: &mut String) -> io::Result<usize> {
+        read_to_string(&mut |piece| self.read(piece), text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_that_is_left_comes_at_once_as_of_every_reader() {
+        let text = "abc".repeat(1000);
+        let mut tape = whole(&text);
+        let mut bytes = b"before".to_vec();
+        assert_eq!(tape.read_to_end(&mut bytes).unwrap(), text.len());
+        assert_eq!(bytes, format!("before{text}").as_bytes());
+        assert_eq!(tape.read_to_end(&mut bytes).unwrap(), 0);
+
+        tape.at = 1;
+        let mut shown = "before".to_owned();
+        assert_eq!(tape.read_to_string(&mut shown).unwrap(), text.len() - 1);
+        assert_eq!(shown, format!("before{}", &text[1..]));
+
+        let mut no_text = Torn { text: Cursor::new(vec![0xff; 2000]), error: None };
+        let error = no_text.read_to_string(&mut shown).unwrap_err();
+        assert_eq!((error.kind(), shown.len()), (io::ErrorKind::InvalidData, 6 + text.len() - 1));
+    }
+
+    #[test]
+    fn what_came_before_an_error_is_there() {
+        let torn = || Torn { text: Cursor::new(vec![b'x'; 2000]), error: Some(io::ErrorKind::BrokenPipe.into()) };
+        let (mut bytes, mut text) = (Vec::new(), String::new());
+        assert_eq!(torn().read_to_end(&mut bytes).unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+        assert_eq!(torn().read_to_string(&mut text).unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+        assert_eq!((bytes.len(), text.len()), (2000, 2000));
+    }
+
+    #[test]
+    fn an_interrupted_read_is_made_again() {
+        let mut results = vec![Ok(0), Err(io::ErrorKind::Interrupted.into()), Ok(3)];
+        let mut bytes = Vec::new();
+        assert_eq!(read_to_end(&mut |_| results.pop().unwrap(), &mut bytes).unwrap(), 3);
+        assert_eq!(bytes.len(), 3);
     }
 }

@@ -38,12 +38,35 @@ impl Challenge<'_> {
 /// assert_eq!(challenges[1].param("error"), Some("invalid_token"));
 /// ```
 pub fn parse(value: &str) -> Vec<Challenge<'_>> {
-    let mut text = Text(value);
     let mut challenges: Vec<Challenge<'_>> = Vec::new();
+    each(value, &mut |item| match item {
+        Item::Challenge { scheme, token68 } => challenges.push(Challenge { scheme, token68, params: Vec::new() }),
+        Item::Param(name, value) => {
+            if let Some(challenge) = challenges.last_mut() {
+                challenge.params.push((name, value));
+            }
+        }
+    });
+    challenges
+}
+
+/// What a header value consists of.
+enum Item<'a> {
+    Challenge {
+        scheme: &'a str,
+        token68: Option<&'a str>,
+    },
+    /// Of the challenge before it.
+    Param(&'a str, Cow<'a, str>),
+}
+
+/// Visits all that can be read, in order.
+fn each<'a>(value: &'a str, visit: &mut dyn FnMut(Item<'a>)) {
+    let mut text = Text(value);
     loop {
         text.skip(|c| c == b',' || is_blank(c));
         if text.0.is_empty() {
-            return challenges;
+            return;
         }
         let Some(word) = text.token() else {
             text.skip_element();
@@ -52,16 +75,11 @@ pub fn parse(value: &str) -> Vec<Challenge<'_>> {
         // `word =` is a parameter of the challenge before it; anything else begins a new challenge. RFC 9110 allows
         // blanks around the "=", so only what follows them tells.
         if let Some(value) = text.param_value() {
-            if let Some(challenge) = challenges.last_mut() {
-                challenge.params.push((word, value));
-            }
+            visit(Item::Param(word, value));
             continue;
         }
-        let mut challenge = Challenge { scheme: word, token68: None, params: Vec::new() };
-        if text.blanks() {
-            challenge.token68 = text.token68();
-        }
-        challenges.push(challenge);
+        let token68 = if text.blanks() { text.token68() } else { None };
+        visit(Item::Challenge { scheme: word, token68 });
         // After a scheme comes its first parameter, without a comma, or the end of the element.
         if !text.at_param() {
             text.skip_element();
@@ -79,17 +97,27 @@ const NOT_THE_TOKENS: [&str; 3] = ["insufficient_scope", "invalid_request", "ins
 /// another reason. Only challenges of other schemes: somebody else's business.
 #[cfg(feature = "ureq")]
 pub(crate) fn blames_token<'a>(values: impl Iterator<Item = &'a [u8]>) -> bool {
-    let mut foreign = false;
+    let (mut challenges, mut verdict) = (0, None);
     for value in values {
         let Ok(value) = std::str::from_utf8(value) else { continue };
-        for challenge in parse(value) {
-            if challenge.is("Bearer") {
-                return !challenge.param("error").is_some_and(|error| NOT_THE_TOKENS.contains(&error));
+        let mut is_ours = false;
+        each(value, &mut |item| match item {
+            Item::Challenge { scheme, .. } => {
+                challenges += 1;
+                is_ours = verdict.is_none() && scheme.eq_ignore_ascii_case("Bearer");
+                if is_ours {
+                    verdict = Some(true);
+                }
             }
-            foreign = true;
-        }
+            Item::Param(name, error) if is_ours && name.eq_ignore_ascii_case("error") => {
+                verdict = Some(!NOT_THE_TOKENS.contains(&&*error));
+                // The first one counts.
+                is_ours = false;
+            }
+            Item::Param(..) => {}
+        });
     }
-    !foreign
+    verdict.unwrap_or(challenges == 0)
 }
 
 /// What is left to read.
