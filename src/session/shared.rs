@@ -12,7 +12,7 @@ use crate::persist::Keep;
 use crate::policy::{Freshness, History, Policy};
 use crate::source::TokenSource;
 use crate::sync::Leaf;
-use crate::token::{Life, Origin, Token};
+use crate::token::{Life, Origin, Secret, Token};
 
 /// What all clones of a session share.
 pub(crate) struct Shared {
@@ -52,6 +52,18 @@ pub(crate) struct Errand {
 }
 
 impl Shared {
+    /// What a session is renewed with is a part of its token, even if that came without it, or has not come yet.
+    pub(super) fn with_the_sources_own(&self, token: Option<Arc<Token>>) -> Option<Arc<Token>> {
+        if token.as_ref().is_some_and(|token| token.refresh_secret().is_some()) {
+            return token;
+        }
+        let Some(own) = self.source.refresh_token().map(Secret::from) else { return token };
+        match token {
+            Some(token) => Some(Arc::new(token.renewed_with(own))),
+            None => Token::of_refresh(own).ok().map(Arc::new),
+        }
+    }
+
     #[inline]
     pub(super) fn need(&self, wish: Wish, token: &Token, generation: u64, now: Tick) -> Need {
         match self.due(wish, token, generation, now) {

@@ -7,6 +7,7 @@ mod clocks;
 mod crowds;
 mod exact;
 mod generated;
+mod logins;
 mod sources;
 
 use std::io::Write as _;
@@ -20,7 +21,7 @@ use ureq_auth::{
 };
 
 use crate::client::plain_statuses;
-use crate::server::{Answer, Server};
+use crate::server::{Answer, Seen, Server};
 use crate::support::{WALL, Watch, policy, secs};
 
 /// How long every token here lives.
