@@ -99,7 +99,16 @@ impl<'a> Section<'a> {
     }
 
     fn save(&mut self, shared: &Shared, token: &Token) -> Result<()> {
-        self.store(shared.to_be_stored(token))
+        self.store(self.still_owned(shared.to_be_stored(token)))
+    }
+
+    /// By a source that names no owner, a token is renewed for the one that it has.
+    fn still_owned(&self, stored: Stored) -> Stored {
+        let known = self.keeper.memory.lock().known.clone();
+        match known.as_ref().and_then(Stored::owner) {
+            Some(owner) if stored.owner().is_none() => stored.owned_by(Some(owner)),
+            _ => stored,
+        }
     }
 
     fn store(&mut self, stored: Stored) -> Result<()> {
@@ -141,6 +150,7 @@ impl<'a> Section<'a> {
                     // Another session has stored something since, or has emptied the store: it was later.
                     return Ok(false);
                 }
+                let current = self.still_owned(current);
                 self.inside.save(&current)?;
                 self.keeper.know(Some(current));
             }

@@ -8,6 +8,7 @@ mod crowds;
 mod exact;
 mod generated;
 mod logins;
+mod owners;
 mod sources;
 
 use std::io::Write as _;
