@@ -2,6 +2,7 @@
 //! server that is well again later. What the caller hears, what a second session on the store sees, what is stored, when it
 //! goes on. No test sleeps: pauses are a manual clock's.
 
+mod back;
 mod cases;
 mod clocks;
 mod crowds;
@@ -10,6 +11,7 @@ mod generated;
 mod logins;
 mod owners;
 mod sources;
+mod unsaved;
 
 use std::io::Write as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
