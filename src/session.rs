@@ -188,11 +188,16 @@ impl Session {
     /// token all the same, but the store still holds it, until that can be cured when the session is dropped.
     pub fn end(&self) -> Result<Option<Arc<Token>>> {
         let (token, stored) = self.end_both();
-        stored.map(|()| token)
+        stored.map(|()| token.filter(|token| token.has_access()))
     }
 
-    /// The same for whoever wants the token whatever the store says.
+    /// The same for whoever wants the token whatever the store says, or what the next one would be got with.
     pub(crate) fn end_both(&self) -> (Option<Arc<Token>>, Result<()>) {
+        let (token, stored) = self.end_and_empty();
+        (self.0.with_the_sources_own(token), stored)
+    }
+
+    fn end_and_empty(&self) -> (Option<Arc<Token>>, Result<()>) {
         let shared = &*self.0;
         let error = Error::new(ErrorKind::LoggedOut, "logged out: log in again, then set the session's token");
         let token = shared.flight.end(error);

@@ -7,6 +7,8 @@ mod from_ureq;
 use std::sync::Arc;
 use std::time::Duration;
 
+use zeroize::Zeroizing;
+
 use crate::{Result, Token};
 
 pub use error::SourceError;
@@ -41,6 +43,12 @@ pub trait TokenSource: Send + Sync {
     /// Whose tokens these are: the client's name and the token endpoint, as a text without a secret. A token that was stored
     /// for another owner is not used, and not overwritten. `None`: this source does not tell, and any token will do.
     fn owner(&self) -> Option<String> {
+        None
+    }
+
+    /// The refresh token that the source has of its own and would send next, if the session's token has none. A logout
+    /// revokes it. A source around a grant passes on the grant's. `None`: it has none, or that one has been replaced.
+    fn refresh_token(&self) -> Option<Zeroizing<String>> {
         None
     }
 }
@@ -84,6 +92,10 @@ impl TokenSource for Box<dyn TokenSource> {
     fn owner(&self) -> Option<String> {
         (**self).owner()
     }
+
+    fn refresh_token(&self) -> Option<Zeroizing<String>> {
+        (**self).refresh_token()
+    }
 }
 
 /// One that somebody else holds as well.
@@ -98,5 +110,9 @@ impl<T: TokenSource + ?Sized> TokenSource for Arc<T> {
 
     fn owner(&self) -> Option<String> {
         (**self).owner()
+    }
+
+    fn refresh_token(&self) -> Option<Zeroizing<String>> {
+        (**self).refresh_token()
     }
 }

@@ -1,7 +1,9 @@
 //! The token endpoint (RFC 6749 §3.2): one request, one answer.
 
+mod reading;
+mod timeouts;
+
 use std::fmt;
-use std::io::{self, Read};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,17 +22,10 @@ use crate::http::body;
 use crate::http::origin::{self, Origin};
 use crate::sync::Mutex;
 use crate::token::Secret;
-use crate::{Error, Outcome, Result, SourceError, Token};
+use crate::{Error, Result, SourceError, Token};
 
-/// How long one request may take, unless set: most of a flight's budget as it is unless set.
-const TIMEOUT: Duration = Duration::from_secs(25);
-
-/// By how much the agent's time-out may be longer than what was reckoned for one request: a request with one of its own has
-/// ureq set TLS up anew.
-const SLACK: Duration = Duration::from_secs(5);
-
-/// The longest time-out that makes sense; no sum of times in ureq can overflow with it.
-const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
+pub(super) use self::reading::fill;
+use self::reading::read_body;
 
 /// The scheme that the credentials begin with (RFC 7617 §2).
 const BASIC: &str = "Basic ";
@@ -57,8 +52,11 @@ pub(crate) struct Endpoint {
     pub(crate) plain_http: bool,
     pub(crate) configure: Option<Configure>,
     /// For addresses on this machine and for all others: the proxy of the environment is for the latter alone.
-    agents: Arc<Mutex<(Option<Agent>, Option<Agent>)>>,
+    agents: Arc<Mutex<(Option<Built>, Option<Built>)>>,
 }
+
+/// An agent, and the time-out that it was built with: the user may have set another.
+type Built = (Agent, Duration);
 
 /// What a user adds to the configuration of the endpoint's agent.
 pub(crate) type Configure = Arc<dyn Fn(ConfigBuilder<AgentScope>) -> ConfigBuilder<AgentScope> + Send + Sync>;
@@ -128,7 +126,7 @@ impl Endpoint {
     }
 
     pub(crate) fn check_timeout(&self) -> Result<()> {
-        if self.timeout.is_some_and(|timeout| timeout.is_zero() || timeout > MAX_TIMEOUT) {
+        if self.timeout.is_some_and(|timeout| timeout.is_zero() || timeout > timeouts::MAX_TIMEOUT) {
             return Err(Error::invalid("the request's time-out must be more than zero and not more than an hour"));
         }
         Ok(())
@@ -211,15 +209,11 @@ impl Endpoint {
         credentials: Option<&Secret>,
     ) -> Result<Response<Body>, SourceError> {
         if call.time_left.is_zero() {
-            return Err(SourceError::unavailable(format!(
-                "no time was left for a {} request; nothing was sent",
-                call.what
-            )));
+            let message = format!("no time was left for a {} request; nothing was sent", call.what);
+            return Err(SourceError::unavailable(message));
         }
         let form = self.form(call.fields, call.scope);
-        let agent = self.agent(origin);
-        let usual = agent.config().timeouts().global;
-        let timeout = self.timeout_with(usual, call.time_left);
+        let (agent, timeout) = self.agent(origin, call.time_left);
         // Built by hand: ureq's own builder brings a second copy of its types with it.
         let mut body = body::whole(&form);
         let mut request = Request::new(body.rewind());
@@ -234,7 +228,7 @@ impl Endpoint {
         if let Some(credentials) = credentials {
             headers.insert(AUTHORIZATION, credentials.to_header().map_err(unfit)?);
         }
-        if usual != Some(timeout) {
+        if agent.config().timeouts().global != Some(timeout) {
             // Only then: for a request with settings of its own, ureq sets TLS up anew, certificates and all.
             request = agent.configure_request(request).timeout_global(Some(timeout)).build();
         }
@@ -244,24 +238,6 @@ impl Endpoint {
             // A server that has not even got the first byte of the form cannot have spent what is in it.
             if body.was_begun() { error } else { error.not_sent() }
         })
-    }
-
-    /// The request's time-out. A slow answer is not a lost one, and to cut it off may spend the refresh token: unless set, it
-    /// is most of what the flight has left.
-    fn timeout_of(&self, time_left: Duration) -> Duration {
-        let usual = if time_left == Duration::MAX { TIMEOUT } else { time_left.saturating_mul(5) / 6 };
-        self.timeout.unwrap_or(usual).min(time_left).min(MAX_TIMEOUT)
-    }
-
-    /// The same where the agent has one already: `usual`.
-    fn timeout_with(&self, usual: Option<Duration>, time_left: Duration) -> Duration {
-        let wanted = self.timeout_of(time_left);
-        let Some(usual) = usual else { return wanted };
-        // The user's own is not made longer.
-        let wanted = if self.configure.is_some() { usual.min(wanted) } else { wanted };
-        // The agent's own is as good, unless it is longer than the flight can wait for, or a slow answer would be cut off.
-        let is_as_good = usual >= wanted && usual <= wanted.saturating_add(SLACK).min(time_left);
-        if is_as_good { usual } else { wanted }
     }
 
     fn checked_url(&self, what: &str, url: &str) -> Result<(Uri, Origin)> {
@@ -299,14 +275,21 @@ impl Endpoint {
         self.agents = Arc::new(Mutex::new((None, None)));
     }
 
-    fn agent(&self, origin: &Origin) -> Agent {
+    /// The agent for that address, and the time-out of a request on it.
+    pub(super) fn agent(&self, origin: &Origin, time_left: Duration) -> (Agent, Duration) {
+        let wanted = timeouts::of_request(self.timeout, time_left);
         let (here, elsewhere) = &mut *self.agents.lock();
-        let agent = if origin.is_loopback() { here } else { elsewhere };
-        agent.get_or_insert_with(|| self.build_agent(origin)).clone()
+        let place = if origin.is_loopback() { here } else { elsewhere };
+        let (agent, given) = place.get_or_insert_with(|| {
+            let given = timeouts::of_agent(self.timeout, wanted);
+            (self.build_agent(origin, given), given)
+        });
+        let usual = agent.config().timeouts().global;
+        (agent.clone(), timeouts::on_agent(usual, *given, self.timeout, wanted, time_left))
     }
 
-    pub(crate) fn build_agent(&self, origin: &Origin) -> Agent {
-        let mut config = Agent::config_builder().timeout_global(Some(self.timeout.unwrap_or(TIMEOUT)));
+    fn build_agent(&self, origin: &Origin, timeout: Duration) -> Agent {
+        let mut config = Agent::config_builder().timeout_global(Some(timeout));
         if origin.is_loopback() {
             // A proxy from the environment would take plain http off this machine.
             config = config.proxy(None);
@@ -405,37 +388,6 @@ impl fmt::Debug for Endpoint {
             .field("plain_http", &self.plain_http)
             .finish_non_exhaustive()
     }
-}
-
-/// Reads the answer's body, up to the buffer's size.
-fn read_body(what: &str, response: &mut Response<Body>, buffer: &mut [u8]) -> Result<usize, SourceError> {
-    let status = response.status();
-    fill(buffer, &mut response.body_mut().as_reader()).map_err(|error| {
-        let message = format!("the {what} endpoint's answer ({}) broke off: {error}", status.as_u16());
-        // An error's status says already that no token was issued: to ask again is safe, and tells why.
-        if !status.is_success() {
-            return SourceError::unavailable(message);
-        }
-        // It came, and cannot be decoded; or it broke off.
-        match SourceError::from(ureq::Error::from(error)).outcome() {
-            Outcome::Unreadable => SourceError::unreadable(message),
-            _ => SourceError::unknown(message),
-        }
-    })
-}
-
-/// Reads until the buffer is full or the reader is at its end.
-pub(crate) fn fill(buffer: &mut [u8], reader: &mut impl Read) -> io::Result<usize> {
-    let mut length = 0;
-    while let Some(rest) = buffer.get_mut(length..).filter(|rest| !rest.is_empty()) {
-        match reader.read(rest) {
-            Ok(0) => break,
-            Ok(read) => length += read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(length)
 }
 
 /// What is wrong with the settings, as the source's error.

@@ -58,8 +58,9 @@ impl Revocation {
     /// Ends the session here ([`Session::end`]), whatever the server says, and then there.
     ///
     /// Every caller gets [`LoggedOut`](crate::ErrorKind::LoggedOut) from then on. A refresh under way is not waited for:
-    /// its token is dropped, and a server that detects the reuse of refresh tokens ends that one's family too. Without a
-    /// token in force nothing is sent.
+    /// its token is dropped, and a server that detects the reuse of refresh tokens ends that one's family too. What the
+    /// session would be renewed with is revoked, even if that has not been used yet
+    /// ([`RefreshToken::new`](super::RefreshToken::new)). Without a token in force and without that, nothing is sent.
     ///
     /// # Errors
     ///

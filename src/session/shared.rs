@@ -13,7 +13,7 @@ use crate::flight::{Flight, Need};
 use crate::policy::{Freshness, History, Policy};
 use crate::source::TokenSource;
 use crate::sync::Leaf;
-use crate::token::{Life, Origin, Token};
+use crate::token::{Life, Origin, Secret, Token};
 
 /// How long the drop of a session waits for the store's lock.
 const LAST_CHANCE: Duration = Duration::from_secs(2);
@@ -26,7 +26,7 @@ pub(crate) struct Shared {
     pub(super) source: Box<dyn TokenSource>,
     pub(super) store: Option<Box<dyn Persist>>,
     pub(super) observer: Observer,
-    pub(crate) history: Leaf<History>,
+    pub(super) history: Leaf<History>,
     pub(super) stats: Leaf<Stats>,
     /// Whose tokens these are.
     pub(super) owner: Option<String>,
@@ -43,6 +43,18 @@ impl Shared {
             clock: &*self.clock,
             history: &self.history,
             owner: self.owner.as_deref(),
+        }
+    }
+
+    /// What a session is renewed with is a part of its token, even if that came without it, or has not come yet.
+    pub(super) fn with_the_sources_own(&self, token: Option<Arc<Token>>) -> Option<Arc<Token>> {
+        if token.as_ref().is_some_and(|token| token.refresh_secret().is_some()) {
+            return token;
+        }
+        let Some(own) = self.source.refresh_token().map(Secret::from) else { return token };
+        match token {
+            Some(token) => Some(Arc::new(token.renewed_with(own))),
+            None => Token::of_refresh(own).ok().map(Arc::new),
         }
     }
 

@@ -238,7 +238,13 @@ impl SourceError {
         Self::new(Outcome::LoggedOut, "the token store is empty: another process has logged out, or removed the token")
     }
 
-    /// The new refresh token that came with it, once.
+    /// The new refresh token that came with it.
+    #[cfg(feature = "ureq")]
+    pub(crate) fn renewed(&self) -> Option<&str> {
+        self.0.renewed.as_ref().map(Secret::secret)
+    }
+
+    /// The same, once.
     pub(crate) fn take_renewed(&mut self) -> Option<Secret> {
         self.0.renewed.take()
     }

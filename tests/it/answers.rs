@@ -2,12 +2,16 @@
 //! server that is well again later. What the caller hears, what a second session on the store sees, what is stored, when it
 //! goes on. No test sleeps: pauses are a manual clock's.
 
+mod back;
 mod cases;
 mod clocks;
 mod crowds;
 mod exact;
 mod generated;
+mod logins;
+mod owners;
 mod sources;
+mod unsaved;
 
 use std::io::Write as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,7 +24,7 @@ use ureq_auth::{
 };
 
 use crate::client::plain_statuses;
-use crate::server::{Answer, Server};
+use crate::server::{Answer, Seen, Server};
 use crate::support::{WALL, Watch, policy, secs};
 
 /// How long every token here lives.

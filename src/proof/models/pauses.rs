@@ -12,11 +12,11 @@ use crate::sync::{ThreadId, current_thread};
 use crate::{ErrorKind, Policy, Session, SourceError};
 
 /// Nobody sleeps for so long here, and no machine is so slow that it is over by itself.
-const HOUR: Duration = Duration::from_secs(3600);
+const SHORT: Duration = Duration::from_secs(10);
 
 /// Each pause is one to be sat out.
 fn patient() -> Policy {
-    policy().with_backoff(HOUR, HOUR).with_patience(HOUR)
+    policy().with_backoff(SHORT, SHORT).with_patience(SHORT)
 }
 
 /// As many attempts in a flight as the source's outcome allows, up to three.
@@ -158,7 +158,7 @@ pub(super) fn session_lost_twice(threads: usize) {
     let is_final = |error: &crate::Error| error.kind() == ErrorKind::Unknown && error.is_login_required();
     let answers = crowd(threads, move |_| session.token().is_err_and(|error| is_final(&error)));
     assert!(answers.iter().all(|is_final| *is_final), "rule 6: one verdict for all");
-    clock.skip(HOUR);
+    clock.skip(360 * SHORT);
     assert!(desk.session.token().is_err_and(|error| is_final(&error)), "rule 6");
     assert_eq!((desk.fetches(), clock.sleepers().len()), (2, 1), "rule 6: a third use would be blind");
     desk.nobody_overslept();
