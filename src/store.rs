@@ -12,8 +12,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use zeroize::Zeroizing;
-
 use crate::clock::Tick;
 use crate::token::Secret;
 use crate::{Error, Result, Token};
@@ -146,31 +144,6 @@ pub(crate) struct Refusal {
 }
 
 impl Stored {
-    /// The text form: one line of JSON, tagged with its version, wiped on drop.
-    ///
-    /// ```json
-    /// {"version":1,"access_token":"…","refresh_token":"…","scope":"…","lifetime_ms":3600000,"received_at_ms":1767225600000}
-    /// ```
-    ///
-    /// `version` is always there, and `access_token` or `refresh_token`. `received_at_ms` is the time since 1970-01-01 00:00
-    /// UTC at which the token was asked for, corrected by the server's clock where that is known. `owner` says whose token it
-    /// is ([`TokenSource::owner`](crate::TokenSource::owner)). `refused` and `refused_code` are there once the authorization
-    /// server has refused to renew it, with what it said: without them, the refresh token is tried again.
-    pub fn to_text(&self) -> Zeroizing<String> {
-        text::write(self)
-    }
-
-    /// Reads the text form. Members that it does not know are passed over, so that a member may be added without a new
-    /// version; a version other than 1 has a meaning that this crate cannot know.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Store`](crate::ErrorKind::Store) if it is not that form, or of a later version. The store should keep
-    /// the text in both cases: it may be worth a look, or a newer program's.
-    pub fn from_text(text: &str) -> Result<Self> {
-        text::read(text.as_bytes()).map_err(|unreadable| Error::store(format!("the stored token {unreadable}")))
-    }
-
     /// The token as it is to be stored at `now`, which is that time of day.
     pub(crate) fn of(token: &Token, now: Tick, time_of_day: Option<Duration>) -> Self {
         let life = token.life;

@@ -16,6 +16,7 @@ use crate::http::challenge;
 use crate::http::redirect;
 use crate::{Error, ErrorKind, Session, Token};
 
+use last_look::Attempt;
 pub(crate) use last_look::{Allowed, LastLook};
 
 /// A request's extension: how many redirects the client follows for this request, instead of its own setting. With 0
@@ -35,16 +36,6 @@ pub struct MaxRedirects(pub u32);
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct NotReplayed;
-
-/// The extension of a request that has been here.
-#[derive(Clone, Copy)]
-struct Attempt {
-    /// This middleware has sent it itself: it passes such a one on untouched, and the same agent, with its pool, its settings
-    /// and its other middlewares, serves the second attempt as it served the first.
-    own: bool,
-    /// Its `Authorization`, if there is one, is the session's. What has no such extension may be a first attempt with the token.
-    has_token: bool,
-}
 
 pub(crate) struct Bearer {
     pub(crate) session: Session,

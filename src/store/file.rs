@@ -25,9 +25,8 @@ use rustix::io::Errno;
 use zeroize::Zeroizing;
 
 use self::checked::{IfWide, check, failed, is_at, look_at_directory, open, own};
-use self::section::Section;
+use super::Stored;
 use super::text::{self, Unreadable};
-use super::{Exclusive, Stored, TokenStore};
 use crate::clock::{Clock as _, SystemClock};
 use crate::{Error, Result};
 
@@ -37,9 +36,6 @@ const MAX_LENGTH: u64 = 1024 * 1024;
 /// The pauses between two attempts to lock: from here, doubled each time, up to there.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(16);
-
-/// How long somebody who has found a file that is no token waits for the lock, to look again and to put it aside.
-const ASIDE: Duration = Duration::from_secs(1);
 
 /// A [`TokenStore`] in one file, shared by all processes that name the same path.
 ///
@@ -204,30 +200,6 @@ enum Read {
     Nothing,
     Stored(Stored),
     Foreign(&'static str),
-}
-
-impl TokenStore for FileStore {
-    fn load(&self) -> Result<Option<Stored>> {
-        match self.read()? {
-            Read::Nothing => Ok(None),
-            Read::Stored(stored) => Ok(Some(stored)),
-            // By its name it may be another file by now; inside the section it is not.
-            Read::Foreign(why) => match self.exclusive(ASIDE) {
-                Ok(mut section) => section.load(),
-                Err(_) => Err(self.foreign(why, "is still there")),
-            },
-        }
-    }
-
-    fn exclusive(&self, timeout: Duration) -> Result<Box<dyn Exclusive + '_>> {
-        let directory = self.directory()?;
-        self.look_at(directory);
-        Ok(Box::new(Section::new(self, directory, self.lock(timeout)?)))
-    }
-
-    fn place(&self) -> String {
-        format!("the token file {}", self.path.display())
-    }
 }
 
 impl fmt::Debug for FileStore {

@@ -7,7 +7,6 @@ use ureq::http::{Request, Response, Uri};
 use ureq::middleware::{Middleware, MiddlewareNext};
 use ureq::{Body, SendBody};
 
-use super::Attempt;
 use crate::Error;
 use crate::http::origin::{Origin, no_address};
 
@@ -42,6 +41,16 @@ impl Allowed {
             _ => Err(no_address()),
         }
     }
+}
+
+/// The extension of a request that has been here.
+#[derive(Clone, Copy)]
+pub(super) struct Attempt {
+    /// This middleware has sent it itself: it passes such a one on untouched, and the same agent, with its pool, its settings
+    /// and its other middlewares, serves the second attempt as it served the first.
+    pub(super) own: bool,
+    /// Its `Authorization`, if there is one, is the session's. What has no such extension may be a first attempt with the token.
+    pub(super) has_token: bool,
 }
 
 /// The last of the middlewares, behind those of the user's, which may have changed the address.

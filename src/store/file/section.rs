@@ -4,12 +4,13 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind as Io, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
 
 use super::checked::{IfWide, check, check_is_file, failed, is_at, open, own};
 use super::{FileStore, MAX_LENGTH, Read};
-use crate::store::{Exclusive, Stored};
+use crate::store::{Exclusive, Stored, TokenStore};
 use crate::{Error, Result};
 
 /// What is written ahead of an exchange, at least, to have the room for its result.
@@ -17,6 +18,9 @@ const RESERVE: usize = 16 * 1024;
 
 /// So many unreadable token files are kept beside the store.
 const MAX_ASIDE: u32 = 100;
+
+/// How long somebody who has found a file that is no token waits for the lock, to look again and to put it aside.
+const ASIDE: Duration = Duration::from_secs(1);
 
 pub(super) struct Section<'a> {
     store: &'a FileStore,
@@ -31,6 +35,30 @@ pub(super) struct Section<'a> {
 struct Next {
     file: File,
     directory: File,
+}
+
+impl TokenStore for FileStore {
+    fn load(&self) -> Result<Option<Stored>> {
+        match self.read()? {
+            Read::Nothing => Ok(None),
+            Read::Stored(stored) => Ok(Some(stored)),
+            // By its name it may be another file by now; inside the section it is not.
+            Read::Foreign(why) => match self.exclusive(ASIDE) {
+                Ok(mut section) => section.load(),
+                Err(_) => Err(self.foreign(why, "is still there")),
+            },
+        }
+    }
+
+    fn exclusive(&self, timeout: Duration) -> Result<Box<dyn Exclusive + '_>> {
+        let directory = self.directory()?;
+        self.look_at(directory);
+        Ok(Box::new(Section::new(self, directory, self.lock(timeout)?)))
+    }
+
+    fn place(&self) -> String {
+        format!("the token file {}", self.path.display())
+    }
 }
 
 impl<'a> Section<'a> {
