@@ -16,7 +16,9 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 /// Each pause is one to be sat out.
 fn patient() -> Policy {
-    policy().with_backoff(HOUR, HOUR).with_patience(HOUR)
+    // Three quarters of the budget are the most that is sat out.
+    let enough = HOUR * 2;
+    policy().with_budget(enough).with_wait_timeout(enough).with_backoff(HOUR, HOUR).with_patience(HOUR)
 }
 
 /// As many attempts in a flight as the source's outcome allows, up to three.

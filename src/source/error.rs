@@ -335,8 +335,9 @@ impl From<Error> for SourceError {
             ErrorKind::Reentrant => Outcome::Reentrant,
             ErrorKind::Misconfigured => Outcome::Misconfigured,
             ErrorKind::Unavailable | ErrorKind::Timeout => Outcome::Unavailable,
-            ErrorKind::NotLoggedIn => Outcome::NotLoggedIn,
-            ErrorKind::Rejected | ErrorKind::LoggedOut => Outcome::Rejected,
+            // A logout of another session: no server has refused what this one has.
+            ErrorKind::NotLoggedIn | ErrorKind::LoggedOut => Outcome::NotLoggedIn,
+            ErrorKind::Rejected => Outcome::Rejected,
             ErrorKind::Store => Outcome::Store,
             _ => Outcome::Unknown,
         };

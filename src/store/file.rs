@@ -152,10 +152,10 @@ impl FileStore {
         match text::read(&text) {
             Ok(stored) => Ok(Read::Stored(stored)),
             Err(Unreadable::Foreign(why)) => Ok(Read::Foreign(why)),
-            Err(later @ Unreadable::Later(_)) => Err(Error::store(format!(
+            Err(later @ Unreadable::Later(_)) => Ok(Read::Later(Error::store(format!(
                 "the token file {} {later}: use that program, or remove the file and log in again",
                 self.path.display()
-            ))),
+            )))),
         }
     }
 
@@ -204,6 +204,7 @@ enum Read {
     Nothing,
     Stored(Stored),
     Foreign(&'static str),
+    Later(Error),
 }
 
 impl TokenStore for FileStore {
@@ -211,6 +212,7 @@ impl TokenStore for FileStore {
         match self.read()? {
             Read::Nothing => Ok(None),
             Read::Stored(stored) => Ok(Some(stored)),
+            Read::Later(error) => Err(error),
             // By its name it may be another file by now; inside the section it is not.
             Read::Foreign(why) => match self.exclusive(ASIDE) {
                 Ok(mut section) => section.load(),

@@ -131,6 +131,7 @@ impl Exclusive for Section<'_> {
             Read::Nothing => Ok(None),
             Read::Stored(stored) => Ok(Some(stored)),
             Read::Foreign(why) => Err(self.put_aside(why)?),
+            Read::Later(error) => Err(error),
         }
     }
 
@@ -162,9 +163,13 @@ impl Exclusive for Section<'_> {
     fn save(&mut self, stored: &Stored) -> Result<()> {
         // What must not be read must not be gone over either, and what is no token is kept. `prepare` has looked.
         if self.next.is_none() {
-            if let Read::Foreign(why) = self.store.read()? {
-                let kept = self.put_aside(why)?;
-                log::warn!("{kept}");
+            match self.store.read()? {
+                Read::Foreign(why) => {
+                    let kept = self.put_aside(why)?;
+                    log::warn!("{kept}");
+                }
+                Read::Later(error) => return Err(error),
+                Read::Nothing | Read::Stored(_) => {}
             }
         }
         self.write(stored)
@@ -177,6 +182,10 @@ impl Exclusive for Section<'_> {
 
     fn remove(&mut self) -> Result<()> {
         check_is_file(&self.store.path)?;
+        // Another program's, and good. What else cannot be read goes: a logout leaves no token behind.
+        if let Ok(Read::Later(error)) = self.store.read() {
+            return Err(error);
+        }
         // A killed process may have left a token in the temporary file, and what was moved aside may be half of one.
         let beside = (1..=MAX_ASIDE).map(|number| self.aside(number)).chain([self.temporary()]);
         // All of them are tried, the token first, whatever stands in the way of one.
