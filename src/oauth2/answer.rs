@@ -68,9 +68,9 @@ impl Answer<'_> {
             )));
         }
         match self.fields() {
-            Ok(mut fields) => match fields.error.as_deref().and_then(|code| self.code(code)) {
+            Ok(mut fields) => match fields.error.as_deref().and_then(|code| self.code(code, &fields)) {
                 Some(code) => {
-                    let error = self.refusal(code, fields.error_description.as_deref());
+                    let error = self.refusal(code, &fields);
                     Err(self.with_renewed(error, &mut fields.refresh_token))
                 }
                 None if self.is_success() => Ok(fields),
@@ -135,7 +135,7 @@ impl Answer<'_> {
         let token_type = fields.token_type.as_deref().unwrap_or_default().trim_ascii();
         let is_named = |name: &str| token_type.eq_ignore_ascii_case(name);
         if !(token_type.is_empty() || is_named("bearer") || self.token_type.is_some_and(is_named)) {
-            let token_type = self.clean(token_type, MAX_CODE).unwrap_or_default();
+            let token_type = self.clean_of(token_type, MAX_CODE, fields).unwrap_or_default();
             return Err(SourceError::misconfigured(format!(
                 "the token endpoint issued a token of type {token_type:?}; if it is sent as a Bearer token all the same, \
                  say so by with_token_type"
@@ -154,18 +154,19 @@ impl Answer<'_> {
     }
 
     /// A known code is passed on as it is: it is no secret, even if a secret is a part of it.
-    fn code(&self, code: &str) -> Option<String> {
-        if of_code(code).is_some() { Some(code.to_owned()) } else { self.clean(code, MAX_CODE) }
+    fn code(&self, code: &str, fields: &Fields) -> Option<String> {
+        if of_code(code).is_some() { Some(code.to_owned()) } else { self.clean_of(code, MAX_CODE, fields) }
     }
 
     /// An error with a code (RFC 6749 §5.2).
-    fn refusal(&self, code: String, description: Option<&str>) -> SourceError {
+    fn refusal(&self, code: String, fields: &Fields) -> SourceError {
         let outcome = of_code(&code).unwrap_or_else(|| match self.status {
             // Some servers send their errors with 200; the code says that no token was issued.
             200..300 => Outcome::Refused,
             status => of_status(status),
         });
-        let description = description.and_then(|text| self.clean(text, MAX_DESCRIPTION));
+        let description = fields.error_description.as_deref();
+        let description = description.and_then(|text| self.clean_of(text, MAX_DESCRIPTION, fields));
         let description = description.map(|text| format!(": {text}")).unwrap_or_default();
         self.error(outcome, format!("the {} endpoint answered {} {code}{description}", self.what, self.status))
             .with_code(code)
@@ -210,6 +211,15 @@ impl Answer<'_> {
     /// A text of the server's, fit for an error. None if nothing is left.
     pub(crate) fn clean(&self, text: &str, limit: usize) -> Option<String> {
         quote(text, limit, self.secrets)
+    }
+
+    /// The same for a text that stands beside tokens which have just been issued: not all of them look like tokens. (What is
+    /// shorter than any token may be a part of a word.)
+    fn clean_of(&self, text: &str, limit: usize, fields: &Fields) -> Option<String> {
+        let issued = [&fields.access_token, &fields.refresh_token].into_iter().flatten().map(|token| token.as_str());
+        let issued = issued.filter(|token| token.len() >= 8);
+        let secrets: Vec<&str> = self.secrets.iter().copied().chain(issued).collect();
+        quote(text, limit, &secrets)
     }
 }
 

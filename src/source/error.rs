@@ -348,8 +348,9 @@ impl From<Error> for SourceError {
             }
             ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::NotReplayed => Outcome::Unavailable,
             ErrorKind::RefusedTooOften => Outcome::Refused,
-            ErrorKind::NotLoggedIn => Outcome::NotLoggedIn,
-            ErrorKind::Rejected | ErrorKind::LoggedOut => Outcome::Rejected,
+            // A logout of another session: no server has refused what this one has.
+            ErrorKind::NotLoggedIn | ErrorKind::LoggedOut => Outcome::NotLoggedIn,
+            ErrorKind::Rejected => Outcome::Rejected,
             ErrorKind::Store => Outcome::Store,
             ErrorKind::InvalidInput => Outcome::Unreadable,
             ErrorKind::Unknown => Outcome::Unknown,

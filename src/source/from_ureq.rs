@@ -24,6 +24,10 @@ impl From<ureq::Error> for SourceError {
         if let ureq::Error::Json(error) = error {
             return error.into();
         }
+        // These two quote the address, whose query may hold a key.
+        if let ureq::Error::RequireHttpsOnly(_) | ureq::Error::BadUri(_) = error {
+            return Self::new(outcome, "the request failed: its address is none, or is not https as it has to be");
+        }
         let mut own = Self::new(outcome, format!("the request failed: {error}"));
         if matches!(error, ureq::Error::StatusCode(400 | 401 | 403)) {
             own.set_login(Login::MayHelp);

@@ -148,10 +148,10 @@ impl FileStore {
         match text::read(&text) {
             Ok(stored) => Ok(Read::Stored(stored)),
             Err(Unreadable::Foreign(why)) => Ok(Read::Foreign(why)),
-            Err(later @ Unreadable::Later(_)) => Err(Error::store(format!(
+            Err(later @ Unreadable::Later(_)) => Ok(Read::Later(Error::store(format!(
                 "the token file {} {later}: use that program, or remove the file and log in again",
                 self.path.display()
-            ))),
+            )))),
         }
     }
 
@@ -200,6 +200,7 @@ enum Read {
     Nothing,
     Stored(Stored),
     Foreign(&'static str),
+    Later(Error),
 }
 
 impl fmt::Debug for FileStore {

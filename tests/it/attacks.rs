@@ -9,6 +9,7 @@ mod middlewares;
 mod recursion;
 mod redirects;
 mod secrets;
+mod words;
 
 use std::process::{Command, Output};
 

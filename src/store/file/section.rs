@@ -42,6 +42,7 @@ impl TokenStore for FileStore {
         match self.read()? {
             Read::Nothing => Ok(None),
             Read::Stored(stored) => Ok(Some(stored)),
+            Read::Later(error) => Err(error),
             // By its name it may be another file by now; inside the section it is not.
             Read::Foreign(why) => match self.exclusive(ASIDE) {
                 Ok(mut section) => section.load(),
@@ -158,6 +159,7 @@ impl Exclusive for Section<'_> {
             Read::Nothing => Ok(None),
             Read::Stored(stored) => Ok(Some(stored)),
             Read::Foreign(why) => Err(self.put_aside(why)?),
+            Read::Later(error) => Err(error),
         }
     }
 
@@ -189,9 +191,13 @@ impl Exclusive for Section<'_> {
     fn save(&mut self, stored: &Stored) -> Result<()> {
         // What must not be read must not be gone over either, and what is no token is kept. `prepare` has looked.
         if self.next.is_none() {
-            if let Read::Foreign(why) = self.store.read()? {
-                let kept = self.put_aside(why)?;
-                log::warn!("{kept}");
+            match self.store.read()? {
+                Read::Foreign(why) => {
+                    let kept = self.put_aside(why)?;
+                    log::warn!("{kept}");
+                }
+                Read::Later(error) => return Err(error),
+                Read::Nothing | Read::Stored(_) => {}
             }
         }
         self.write(stored)
@@ -204,6 +210,10 @@ impl Exclusive for Section<'_> {
 
     fn remove(&mut self) -> Result<()> {
         check_is_file(&self.store.path)?;
+        // Another program's, and good. What else cannot be read goes: a logout leaves no token behind.
+        if let Ok(Read::Later(error)) = self.store.read() {
+            return Err(error);
+        }
         // The token first. A killed process may have left one in the temporary file, and what was moved aside may be half of one.
         let (mut is_removed, mut result) = (false, Ok(()));
         for number in 0..=MAX_ASIDE + 1 {

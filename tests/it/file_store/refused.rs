@@ -240,3 +240,17 @@ fn a_torn_file_that_one_process_moves_aside_is_no_logout_to_the_others() {
     clock.advance(Duration::from_secs(200));
     assert_eq!(second.token().unwrap_err().kind(), ErrorKind::LoggedOut);
 }
+
+#[test]
+fn a_logout_does_not_remove_a_later_version() {
+    let place = Place::new();
+    save(&place.store(), "a1").unwrap();
+    let session = Session::builder(|_: Option<&Token>| Err(SourceError::unavailable("no"))).store(place.store());
+    let session = session.build().unwrap();
+    let later = r#"{"version":2,"tokens":["secret"]}"#;
+    place.write(later);
+    let error = session.end().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Store);
+    assert!(error.to_string().contains("version 2"), "{error}");
+    assert_eq!(fs::read_to_string(place.file()).unwrap(), later);
+}

@@ -98,3 +98,14 @@ fn a_source_without_an_owner_leaves_the_owner_that_is_stored() {
     session.set(token("b1", "s1")).unwrap();
     assert_eq!(world.member("owner"), "somebody at https://id.example.com/");
 }
+
+#[test]
+fn a_logout_of_the_session_that_a_source_asks_marks_nothing() {
+    let (world, session) = expired();
+    let inner = Session::new(|_: Option<&Token>| Err(SourceError::not_logged_in("nobody"))).unwrap();
+    inner.end().unwrap();
+    world.answer(Err(inner.token().unwrap_err().into()));
+    assert!(session.token().unwrap_err().is_login_required());
+    assert_eq!(world.member("refused"), "-", "no server has refused what is stored");
+    world.leave();
+}
