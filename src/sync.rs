@@ -29,7 +29,7 @@ pub(crate) use backend::locks_held;
 pub(crate) use backend::thread;
 /// What the models need besides: threads, and whether user code is called with a lock held.
 #[cfg(model = "loom")]
-pub(crate) use backend::{Latch, beside, execution, orders};
+pub(crate) use backend::{Latch, beside, crowd, execution, orders};
 
 #[cfg(not(model))]
 mod real {

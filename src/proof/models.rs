@@ -31,22 +31,14 @@ use once_cell::sync::OnceCell;
 
 use crate::clock::{Clock, Tick};
 #[cfg(model = "loom")]
-use crate::sync::{Latch, beside};
+use crate::sync::{Latch, beside, crowd};
 use crate::sync::{ThreadId, current_thread};
 #[cfg(not(model = "loom"))]
-use threads::{Latch, beside};
+use threads::{Latch, beside, crowd};
 
 /// How long anybody may wait. Nobody should: a waiter that is not woken is healed by its deadline, so that on real threads
 /// only the time it took tells a lost wake-up from a good run. Half of this is taken for lost.
 const LONG: Duration = Duration::from_secs(10);
-
-/// Runs `act` on that many threads at once, this one being number 0, and returns what each brought.
-fn crowd<R: Send + 'static>(threads: usize, act: impl Fn(usize) -> R + Send + Sync + 'static) -> Vec<R> {
-    let act = Arc::new(act);
-    let own = Arc::clone(&act);
-    let (own, others) = beside(threads, move |number| act(number), move || own(0));
-    std::iter::once(own).chain(others).collect()
-}
 
 /// What a call of the source is to the others: their turn. A checker gives it to them at the next lock; on real threads nobody
 /// would ever come to wait for so short a call.

@@ -269,15 +269,25 @@ impl Latch {
             }
             waiters.push((number, thread::current()));
         }
+        // Whoever runs next goes on where it was.
+        RUN.with(|run| run.fresh.set(false));
         // What it does next may be seen before its next step: to be woken is not one with that.
         thread::park();
     }
 }
 
+/// Of a thread, in words. loom's first thread has 4096 of them, which are too few for a session that is not optimised.
+const STACK: usize = 1 << 15;
+
+/// Runs `act` on that many threads, numbered from 0, and returns what each brought. This one only waits for them.
+pub(crate) fn crowd<R: Send + 'static>(threads: usize, act: impl Fn(usize) -> R + Send + Sync + 'static) -> Vec<R> {
+    beside(threads + 1, move |number| act(number - 1), || ()).1
+}
+
 /// Runs `others` on all threads but this one, from number 1 on, and `own` on this one. Returns what they brought.
-pub(crate) fn beside<R: 'static, Q>(
+pub(crate) fn beside<R: Send + 'static, Q>(
     threads: usize,
-    others: impl Fn(usize) -> R + 'static,
+    others: impl Fn(usize) -> R + Send + Sync + 'static,
     own: impl FnOnce() -> Q,
 ) -> (Q, Vec<R>) {
     let others = Arc::new(others);
@@ -286,7 +296,7 @@ pub(crate) fn beside<R: 'static, Q>(
     set_others(threads - 1);
     let handles = (1..threads).map(|number| {
         let (other, results, ended) = (Arc::clone(&others), Arc::clone(&results), Arc::clone(&ended));
-        thread::spawn(move || {
+        let spawned = thread::Builder::new().stack_size(STACK).spawn(move || {
             ME.with(|me| me.number.set(number));
             RUN.with(|run| run.fresh.set(true));
             let result = other(number);
@@ -295,7 +305,8 @@ pub(crate) fn beside<R: 'static, Q>(
             taken(&results).push((number, result));
             RUN.with(|run| run.fresh.set(false));
             ended.arrive();
-        })
+        });
+        spawned.expect("loom's threads cost nothing")
     });
     let handles: Vec<_> = handles.collect();
     drop(others);

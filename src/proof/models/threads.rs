@@ -5,6 +5,14 @@ use std::sync::Arc;
 
 use crate::sync::{Condvar, Mutex, thread};
 
+/// Runs `act` on that many threads at once, this one being number 0, and returns what each brought.
+pub(super) fn crowd<R: Send + 'static>(threads: usize, act: impl Fn(usize) -> R + Send + Sync + 'static) -> Vec<R> {
+    let act = Arc::new(act);
+    let own = Arc::clone(&act);
+    let (own, others) = beside(threads, move |number| act(number), move || own(0));
+    std::iter::once(own).chain(others).collect()
+}
+
 /// Runs `others` on all threads but this one, from number 1 on, and `own` on this one. Returns what they brought.
 pub(super) fn beside<R: Send + 'static, Q>(
     threads: usize,
