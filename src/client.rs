@@ -244,8 +244,8 @@ impl ClientBuilder {
         // The middleware alone holds such a reference; it is gone where a builder of the user's own was given back.
         if Arc::weak_count(&inner) == 0 {
             return Err(Error::invalid(
-                "configure() has given back another builder than the one that it got, so that no call would carry the \
-                 token: begin with the argument, as in configure(|config| config.max_idle_age(..))",
+                "configure() has given back another builder than the one that it got, so no call would carry the token: \
+                 begin with the argument, as in configure(|config| config.max_idle_age(..))",
             ));
         }
         let proxy = inner.agent.config().proxy().filter(|proxy| proxy.is_from_env());
@@ -253,8 +253,8 @@ impl ClientBuilder {
             |origin: &Origin| is_open(origin) && proxy.is_some_and(|proxy| !proxy.is_no_proxy(&origin.to_uri()));
         if inner.origins.0.iter().any(through) {
             return Err(Error::invalid(
-                "the proxy that the environment names would get the token for this machine's http in the clear: set \
-                 NO_PROXY=localhost,127.0.0.1, or say which is meant with configure(|config| config.proxy(..))",
+                "the environment's proxy would get the token for http on this machine in the clear: set \
+                 NO_PROXY=localhost,127.0.0.1, or choose with configure(|config| config.proxy(..))",
             ));
         }
         Ok(Client(inner))
