@@ -31,6 +31,13 @@ const MAX_REDIRECTS: u32 = 10;
 /// - A 401 that is the token's fault: one refresh for all threads, then the same request again, once. Not its fault is a
 ///   401 with `insufficient_scope` or `insufficient_user_authentication`, or with challenges of other schemes only.
 /// - A redirect: followed with the token as long as it stays in the origins, port included, and without it from there on.
+///   Of the caller's headers, only those that are no credentials go along to another origin (RFC 9110 §15.4): `Accept`,
+///   `Accept-Charset`, `Accept-Encoding`, `Accept-Language`, `Cache-Control`, `If-Match`, `If-Modified-Since`, `If-None-Match`,
+///   `If-Range`, `If-Unmodified-Since`, `Range` and `User-Agent`. Within an origin, `Authorization`, `Cookie` and what speaks
+///   of a body stay behind, as in ureq.
+/// - An address of its origins in another spelling is rewritten to the origin's own, so that an `HTTPS` that was put together
+///   of parts means TLS. An address without a usable scheme, host or port is
+///   [`BadUri`](ureq::Error::BadUri), and so is a redirect to one; nothing is sent to it.
 ///
 /// Errors of the session travel as `ureq::Error::Other`; [`Error::in_ureq`] finds them.
 ///
@@ -194,7 +201,11 @@ impl ClientBuilder {
     }
 
     /// ureq's own settings: time-outs, TLS, a proxy, further middlewares. The client's middleware is in it already and
-    /// comes first, so that yours see each attempt.
+    /// comes first, so that yours see each attempt, with the token in its `Authorization`.
+    ///
+    /// A middleware may change the address. The client has the last look at it: an address of another origin does not get
+    /// the token, and such a request is [`InvalidInput`](crate::ErrorKind::InvalidInput). A middleware must not have ureq
+    /// follow redirects by itself (`max_redirects` of a request's configuration): the client would not see where they lead.
     pub fn configure(
         mut self,
         configure: impl FnOnce(ConfigBuilder<AgentScope>) -> ConfigBuilder<AgentScope> + 'static,
