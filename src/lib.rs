@@ -57,7 +57,14 @@
 //!
 //! Through the [`log`] facade, as ureq: refreshes, waits and replays at debug, failures at warn. No line at any level holds
 //! a token or a secret. ureq itself writes what goes over the wire at *trace*, tokens included: leave `ureq` and
-//! `ureq_proto` above that.
+//! `ureq_proto` above that. At *debug* it writes the address of each request, of token requests too, and the harmless headers
+//! of request and answer (`Host`, `Server`, `User-Agent`, `Date`, `Accept*`, `Content-*`, …). Path, query and `Location` are
+//! masked there only while *trace* is off for `ureq`, by [`log::max_level`] or the logger's `enabled`: a logger that filters
+//! in `log` alone gets them in debug lines, so keep keys out of token URLs.
+//!
+//! A logger may ship its lines through the same client. A line that is written while another one is being shipped is told
+//! once more, and no deeper than that; a call that would have to wait for a refresh fails instead
+//! ([`Reentrant`](ErrorKind::Reentrant)). ureq's own lines are not ours to stop: leave `ureq` out of what is shipped.
 //!
 //! # Features
 //!

@@ -208,6 +208,10 @@ impl Read for Tape<'_> {
     fn read_to_string(&mut self, text: &mut String) -> io::Result<usize> {
         read_to_string(&mut |piece| self.read(piece), text)
     }
+
+    fn read_exact(&mut self, buffer: &mut [u8]) -> io::Result<()> {
+        read_exact(&mut |piece| self.read(piece), buffer)
+    }
 }
 
 /// What every reader has by default, once for the readers of this file: in a program that is optimised for size it is more
@@ -229,6 +233,18 @@ fn read_to_string(read: Source<'_>, text: &mut String) -> io::Result<usize> {
     let result = read_to_end(read, &mut bytes);
     text.push_str(std::str::from_utf8(&bytes).map_err(|_| io::ErrorKind::InvalidData)?);
     result
+}
+
+fn read_exact(read: Source<'_>, mut buffer: &mut [u8]) -> io::Result<()> {
+    while !buffer.is_empty() {
+        match read(buffer) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(count) => buffer = buffer.get_mut(count..).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// Reads a small answer to its end, so that its connection is free for the next request, and gives it back as it was: the
@@ -274,6 +290,10 @@ impl Read for Torn {
     fn read_to_string(&mut self, text: &mut String) -> io::Result<usize> {
         read_to_string(&mut |piece| self.read(piece), text)
     }
+
+    fn read_exact(&mut self, buffer: &mut [u8]) -> io::Result<()> {
+        read_exact(&mut |piece| self.read(piece), buffer)
+    }
 }
 
 #[cfg(test)]
@@ -294,6 +314,12 @@ mod tests {
         assert_eq!(tape.read_to_string(&mut shown).unwrap(), text.len() - 1);
         assert_eq!(shown, format!("before{}", &text[1..]));
 
+        let (mut first, mut rest) = ([0; 2000], [0; 2000]);
+        tape.at = 0;
+        tape.read_exact(&mut first).unwrap();
+        assert_eq!(first, text.as_bytes()[..2000]);
+        assert_eq!(tape.read_exact(&mut rest).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+
         let mut no_text = Torn { text: Cursor::new(vec![0xff; 2000]), error: None };
         let error = no_text.read_to_string(&mut shown).unwrap_err();
         assert_eq!((error.kind(), shown.len()), (io::ErrorKind::InvalidData, 6 + text.len() - 1));
@@ -306,6 +332,7 @@ mod tests {
         assert_eq!(torn().read_to_end(&mut bytes).unwrap_err().kind(), io::ErrorKind::BrokenPipe);
         assert_eq!(torn().read_to_string(&mut text).unwrap_err().kind(), io::ErrorKind::BrokenPipe);
         assert_eq!((bytes.len(), text.len()), (2000, 2000));
+        assert_eq!(torn().read_exact(&mut [0; 2001]).unwrap_err().kind(), io::ErrorKind::BrokenPipe);
     }
 
     #[test]

@@ -31,6 +31,13 @@ const MAX_REDIRECTS: u32 = 10;
 /// - A 401 that is the token's fault: one refresh for all threads, then the same request again, once. Not its fault is a
 ///   401 with `insufficient_scope` or `insufficient_user_authentication`, or with challenges of other schemes only.
 /// - A redirect: followed with the token as long as it stays in the origins, port included, and without it from there on.
+///   Of the caller's headers, only those that are no credentials go along to another origin (RFC 9110 §15.4): `Accept`,
+///   `Accept-Charset`, `Accept-Encoding`, `Accept-Language`, `Cache-Control`, `If-Match`, `If-Modified-Since`, `If-None-Match`,
+///   `If-Range`, `If-Unmodified-Since`, `Range` and `User-Agent`. Within an origin, `Authorization`, `Cookie` and what speaks
+///   of a body stay behind, as in ureq.
+/// - An address of its origins in another spelling is rewritten to the origin's own, so that an `HTTPS` that was put together
+///   of parts means TLS. An address without a usable scheme, host or port is
+///   [`BadUri`](ureq::Error::BadUri), and so is a redirect to one; nothing is sent to it.
 ///
 /// Errors of the session travel as `ureq::Error::Other`; [`Error::in_ureq`] finds them.
 ///
@@ -194,7 +201,11 @@ impl ClientBuilder {
     }
 
     /// ureq's own settings: time-outs, TLS, a proxy, further middlewares. The client's middleware is in it already and
-    /// comes first, so that yours see each attempt.
+    /// comes first, so that yours see each attempt, with the token in its `Authorization`.
+    ///
+    /// A middleware may change the address. The client has the last look at it: an address of another origin does not get
+    /// the token, and such a request is [`InvalidInput`](crate::ErrorKind::InvalidInput). A middleware must not have ureq
+    /// follow redirects by itself (`max_redirects` of a request's configuration): the client would not see where they lead.
     pub fn configure(
         mut self,
         configure: impl FnOnce(ConfigBuilder<AgentScope>) -> ConfigBuilder<AgentScope> + 'static,
@@ -244,8 +255,8 @@ impl ClientBuilder {
         // The middleware alone holds such a reference; it is gone where a builder of the user's own was given back.
         if Arc::weak_count(&inner) == 0 {
             return Err(Error::invalid(
-                "configure() has given back another builder than the one that it got, so that no call would carry the \
-                 token: begin with the argument, as in configure(|config| config.max_idle_age(..))",
+                "configure() has given back another builder than the one that it got, so no call would carry the token: \
+                 begin with the argument, as in configure(|config| config.max_idle_age(..))",
             ));
         }
         let proxy = inner.agent.config().proxy().filter(|proxy| proxy.is_from_env());
@@ -253,8 +264,8 @@ impl ClientBuilder {
             |origin: &Origin| is_open(origin) && proxy.is_some_and(|proxy| !proxy.is_no_proxy(&origin.to_uri()));
         if inner.origins.0.iter().any(through) {
             return Err(Error::invalid(
-                "the proxy that the environment names would get the token for this machine's http in the clear: set \
-                 NO_PROXY=localhost,127.0.0.1, or say which is meant with configure(|config| config.proxy(..))",
+                "the environment's proxy would get the token for http on this machine in the clear: set \
+                 NO_PROXY=localhost,127.0.0.1, or choose with configure(|config| config.proxy(..))",
             ));
         }
         Ok(Client(inner))

@@ -346,7 +346,7 @@ fn mark(mut answer: Response<Body>) -> Response<Body> {
 fn not_replayed() -> Error {
     Error::new(
         ErrorKind::NotReplayed,
-        "the API refused the token (401), which is refreshed now, but the request could not be sent again: its body has \
-         been read, or no clone of its Client is left; send the request once more",
+        "the API refused the token (401); it is refreshed now, but the request cannot be replayed (its body was read, or its \
+         Client is gone): send it again",
     )
 }

@@ -29,7 +29,7 @@ impl Origin {
         let (uri, origin) = parse_url(text, "the origin")?;
         if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
             return Err(Error::invalid(format!(
-                "the origin has a path or a query, but a token is allowed for a whole origin: write {origin}"
+                "the origin has a path or a query, but the token is for a whole origin: write {origin}"
             )));
         }
         Ok(origin)
@@ -124,8 +124,8 @@ impl Origin {
             return Ok(());
         }
         Err(Error::invalid(format!(
-            "{self} is plain http, so everybody on the way can read the secrets that are sent to it: use https, or \
-             allow_plain_http() where that is meant (loopback is allowed as it is)"
+            "{self} is plain http: everybody on the way can read the secrets sent to it; use https, or allow_plain_http() \
+             where that is meant (loopback is allowed)"
         )))
     }
 }
@@ -163,8 +163,8 @@ pub(crate) fn parse_url(text: &str, name: &str) -> Result<(Uri, Origin)> {
     }
     let Ok(uri) = text.parse::<Uri>() else {
         return invalid(
-            "is not a valid address: look for blanks, line breaks, a missing host, or letters that are not ASCII (a host \
-             name with those is written in its xn-- form)",
+            "is not a valid address: look for blanks, line breaks, a missing host, or non-ASCII letters (a host name has an \
+             xn-- form)",
         );
     };
     if !matches!(uri.scheme_str(), Some("https" | "http")) {
@@ -196,7 +196,7 @@ fn port_text(authority: &Authority) -> Option<&str> {
 #[cold]
 pub(crate) fn no_address() -> ureq::Error {
     ureq::Error::BadUri(
-        "the address to go to, or to be redirected to, has no usable scheme (https or http, in lower case), host or port"
+        "the request's or redirect's address has no usable scheme (https or http, in lower case), host or port"
             .to_owned(),
     )
 }

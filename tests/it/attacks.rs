@@ -4,6 +4,8 @@
 
 mod addresses;
 mod agents;
+mod discovered;
+mod lines;
 mod listener;
 mod middlewares;
 mod recursion;

@@ -74,7 +74,7 @@ impl Middleware for LastLook {
 #[cold]
 fn led_away() -> Error {
     Error::invalid(
-        "a middleware has changed the request's address to one that does not get the token; nothing was sent: if it is meant \
-         to, add its origin with ClientBuilder::origin",
+        "a middleware changed the request's address to another origin, and nothing was sent: if that may get the token, add \
+         it with ClientBuilder::origin",
     )
 }

@@ -57,6 +57,7 @@ const AUTHORITIES: [(&str, Fate); 22] = [
 const SCHEMES_OF_HTTP: [(&str, Fate); 6] =
     [("hTtP", Ours), ("https", Foreign), ("HTTPS", Foreign), ("socks5", Refused), ("ftp", Refused), ("", Refused)];
 /// And beside `https` for an https origin.
+#[cfg(feature = "rustls")]
 const SCHEMES_OF_HTTPS: [(&str, Fate); 4] =
     [("hTtPs", Ours), ("http", Foreign), ("HTTP", Foreign), ("socks5", Refused)];
 
@@ -74,9 +75,9 @@ const BUILDERS: [fn(&str, &str) -> Option<Uri>; 4] = [
     |scheme, authority| Some(Request::get(format!("{scheme}://{authority}/")).body(()).ok()?.uri().clone()),
 ];
 
-/// Ways into the client.
 type Call = fn(&Client, Uri) -> Result<(), UreqError>;
 
+/// Ways into the client.
 const CALLS: [Call; 2] = [
     |client, uri| client.get(uri).call().map(drop),
     |client, uri| client.run(Request::get(uri).body(()).unwrap()).map(drop),
