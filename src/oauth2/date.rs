@@ -32,7 +32,7 @@ pub(crate) fn since_1970(date: &str) -> Option<Duration> {
     if word().is_some() {
         return None;
     }
-    let month = MONTHS.find(month).filter(|at| month.len() == 3 && at % 3 == 0)? as u64 / 3;
+    let month = MONTHS.as_bytes().chunks(3).position(|name| name == month.as_bytes())? as u64;
     let day = number(day, 31).filter(|day| *day > 0)?;
     let year = match (year.len(), number(year, 9999)?) {
         (2, year @ 70..) => 1900 + year,
