@@ -153,17 +153,19 @@ impl Endpoint {
         secret: &str,
         time_left: Duration,
     ) -> Result<Token, SourceError> {
-        self.call(&Call { what: "token", url: &self.token_url, fields, scope, secret, time_left }, |answer| {
-            answer.read()
-        })
+        let call = Call { what: "token", url: &self.token_url, fields, scope, secret, time_left };
+        self.call(&call, |answer| answer.read())?
     }
 
-    /// Sends one request, and has `judge` read its answer.
-    pub(crate) fn call<T>(
-        &self,
-        call: &Call<'_>,
-        judge: impl FnOnce(&Answer<'_>) -> Result<T, SourceError>,
-    ) -> Result<T, SourceError> {
+    /// Sends one request. What its answer means is for `judge` to say.
+    pub(crate) fn call<T>(&self, call: &Call<'_>, judge: impl Fn(&Answer<'_>) -> T) -> Result<T, SourceError> {
+        let mut judged = None;
+        self.send_and_show(call, &mut |answer| judged = Some(judge(answer)))?;
+        judged.ok_or_else(|| SourceError::unknown("the answer was not read"))
+    }
+
+    /// Compiled once for all answers: each copy would add 2 KB to a small binary.
+    fn send_and_show(&self, call: &Call<'_>, show: &mut dyn FnMut(&Answer<'_>)) -> Result<(), SourceError> {
         // Here too: whoever calls fetch() without a session has not called check().
         let (uri, origin) = self.checked_url(call.what, call.url).map_err(unfit)?;
         let credentials = self.credentials().map(Secret::from);
@@ -184,7 +186,7 @@ impl Endpoint {
         let mut body = Zeroizing::new(vec![0; MAX_BODY + 1]);
         let length = read_body(call.what, &mut response, &mut body)?;
         let header = |name: HeaderName| response.headers().get(name).and_then(|value| value.to_str().ok());
-        judge(&Answer {
+        show(&Answer {
             what: call.what,
             status: response.status().as_u16(),
             content_type: header(CONTENT_TYPE),
@@ -194,7 +196,8 @@ impl Endpoint {
             token_type: self.token_type.as_deref(),
             body: body.get(..length).unwrap_or_default(),
             secrets: &secrets,
-        })
+        });
+        Ok(())
     }
 
     fn send(
