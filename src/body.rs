@@ -237,4 +237,15 @@ impl Read for Torn {
             count => Ok(count),
         }
     }
+
+    // Nothing that `read` would not do. What std makes of that weighs a kilobyte; what it has for a cursor is there already.
+    fn read_to_end(&mut self, buffer: &mut Vec<u8>) -> io::Result<usize> {
+        let came = self.text.read_to_end(buffer);
+        self.error.take().map_or(came, Err)
+    }
+
+    fn read_to_string(&mut self, buffer: &mut String) -> io::Result<usize> {
+        let came = self.text.read_to_string(buffer);
+        self.error.take().map_or(came, Err)
+    }
 }
