@@ -18,6 +18,7 @@ use crate::sync::Mutex;
 pub struct Tick(u64);
 
 /// One word instead of a `Duration`'s two: each call compares it under the flight's lock.
+#[inline(never)]
 const fn nanoseconds(duration: Duration) -> u64 {
     duration.as_secs().saturating_mul(1_000_000_000).saturating_add(duration.subsec_nanos() as u64)
 }

@@ -131,7 +131,11 @@ fn push_path(text: &mut String, base: &str, path: &str) {
     }
     merged.push_str(path);
     let begin = text.len();
-    for segment in merged.split('/').skip(1) {
+    let mut rest = &*merged;
+    while let Some(segments) = rest.strip_prefix('/') {
+        let end = segments.bytes().position(|byte| byte == b'/').unwrap_or(segments.len());
+        let (segment, behind) = segments.split_at_checked(end).unwrap_or_default();
+        rest = behind;
         match segment {
             "." => {}
             ".." => {

@@ -8,7 +8,7 @@ use super::answer::Answer;
 use super::endpoint::{Call, ClientAuth, Endpoint};
 use crate::clock::{Clock, SystemClock, Tick};
 use crate::token::Secret;
-use crate::{Error, ErrorKind, Result, SourceError, Token};
+use crate::{Error, ErrorKind, Result, Token};
 
 pub(crate) mod poll;
 mod prompt;
@@ -141,7 +141,7 @@ impl DeviceCode {
             secret: "",
             time_left: Duration::MAX,
         };
-        self.ask(&call, &|answer| Authorization::read(answer).map_err(|error| Refusal::of(answer, error)))
+        self.ask(&call, |answer| Authorization::read(answer).map_err(|error| Refusal::of(answer, error)))
     }
 
     fn wait(&self, authorization: &Authorization, end: Tick, go_on: &mut dyn FnMut() -> bool) -> Result<Token> {
@@ -185,22 +185,11 @@ impl DeviceCode {
             secret: code,
             time_left: Duration::MAX,
         };
-        self.ask(&call, &poll::judge)
+        self.ask(&call, poll::judge)
     }
 
-    fn ask<T>(&self, call: &Call<'_>, judge: &dyn Fn(&Answer<'_>) -> Result<T, Refusal>) -> Result<T, Refusal> {
-        let mut judged = None;
-        let asked = self.send(call, &mut |answer| judged = Some(judge(answer)));
-        let lost = asked.err().unwrap_or_else(|| SourceError::unknown("the answer was not read"));
-        judged.unwrap_or_else(|| Err(Refusal::lost(lost)))
-    }
-
-    /// Compiled once for both answers: each copy of [`Endpoint::call`] adds 2 KB to a small binary.
-    fn send(&self, call: &Call<'_>, look: &mut dyn FnMut(&Answer<'_>)) -> Result<(), SourceError> {
-        self.endpoint.call(call, |answer| {
-            look(answer);
-            Ok(())
-        })
+    fn ask<T>(&self, call: &Call<'_>, judge: impl Fn(&Answer<'_>) -> Result<T, Refusal>) -> Result<T, Refusal> {
+        self.endpoint.call(call, judge).unwrap_or_else(|lost| Err(Refusal::lost(lost)))
     }
 
     /// Waits in steps, so that the caller can end it.

@@ -151,17 +151,19 @@ impl Endpoint {
         secret: &str,
         time_left: Duration,
     ) -> Result<Token, SourceError> {
-        self.call(&Call { what: "token", url: &self.token_url, fields, scope, secret, time_left }, |answer| {
-            answer.read()
-        })
+        let call = Call { what: "token", url: &self.token_url, fields, scope, secret, time_left };
+        self.call(&call, |answer| answer.read())?
     }
 
-    /// Sends one request, and has `judge` read its answer.
-    pub(crate) fn call<T>(
-        &self,
-        call: &Call<'_>,
-        judge: impl FnOnce(&Answer<'_>) -> Result<T, SourceError>,
-    ) -> Result<T, SourceError> {
+    /// Sends one request. What its answer means is for `judge` to say.
+    pub(crate) fn call<T>(&self, call: &Call<'_>, judge: impl Fn(&Answer<'_>) -> T) -> Result<T, SourceError> {
+        let mut judged = None;
+        self.send_and_show(call, &mut |answer| judged = Some(judge(answer)))?;
+        judged.ok_or_else(|| SourceError::unknown("the answer was not read"))
+    }
+
+    /// Compiled once for all answers: each copy would add 2 KB to a small binary.
+    fn send_and_show(&self, call: &Call<'_>, show: &mut dyn FnMut(&Answer<'_>)) -> Result<(), SourceError> {
         // Here too: whoever calls fetch() without a session has not called check().
         let (uri, origin) = self.checked_url(call.what, call.url).map_err(unfit)?;
         let credentials = self.credentials().map(Secret::from);
@@ -196,7 +198,10 @@ impl Endpoint {
             secrets: &secrets,
         };
         match read {
-            Ok(_) => judge(&answer),
+            Ok(_) => {
+                show(&answer);
+                Ok(())
+            }
             Err(error) => Err(answer.keep_what_came(error)),
         }
     }
@@ -358,9 +363,11 @@ impl Endpoint {
         pair.push(':');
         push_encoded(&mut pair, secret.secret());
 
-        let mut header = Zeroizing::new(String::with_capacity(BASIC.len() + pair.len().div_ceil(3) * 4));
+        // Into a text of its own, as ureq does: to encode in pieces, behind the scheme, weighs a kilobyte.
+        let encoded = Zeroizing::new(BASE64_STANDARD.encode(&*pair));
+        let mut header = Zeroizing::new(String::with_capacity(BASIC.len() + encoded.len()));
         header.push_str(BASIC);
-        BASE64_STANDARD.encode_string(pair.as_bytes(), &mut header);
+        header.push_str(&encoded);
         Some(header)
     }
 }

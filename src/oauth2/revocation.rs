@@ -100,7 +100,7 @@ impl Revocation {
             secret,
             time_left: Duration::MAX,
         };
-        match self.endpoint.call(&call, |answer| Ok(judge(answer))) {
+        match self.endpoint.call(&call, judge) {
             Ok(Ok(())) => Ok(()),
             Ok(Err(refusal)) => Err(refusal.into_error(hint)),
             Err(error) => {

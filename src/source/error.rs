@@ -263,7 +263,7 @@ impl SourceError {
 
     /// The error that callers see. `next_attempt` is how long the session will not try again; `None` if it will not at all.
     pub(crate) fn into_error(self, next_attempt: Option<Duration>) -> Error {
-        let Inner { outcome, message, code, cause, login, .. } = *self.0;
+        let Inner { outcome, mut message, code, cause, login, .. } = *self.0;
         let login = match (outcome, next_attempt) {
             (Outcome::Rejected | Outcome::LoggedOut | Outcome::NotLoggedIn, _) | (Outcome::Unknown, None) => {
                 Login::Required
@@ -291,7 +291,9 @@ impl SourceError {
             Outcome::Reentrant => "a token source must not use the session that waits for it: give it its own agent",
             Outcome::Store => "no token request is made until this is fixed",
         };
-        let message = format!("{message} ({advice})");
+        for text in [" (", advice, ")"] {
+            message.push_str(text);
+        }
         Error::refresh(outcome.kind(), message, code, next_attempt, cause).with_login(login)
     }
 }
