@@ -240,6 +240,11 @@ impl Token {
         self.refresh.is_some() && self.refresh_secret() == other.refresh_secret()
     }
 
+    /// Is it renewed with the same credential as `other`?
+    pub(crate) fn is_renewed_like(&self, other: &Token) -> bool {
+        self.refresh_secret().unwrap_or(self.secret()) == other.refresh_secret().unwrap_or(other.secret())
+    }
+
     /// An answer without a refresh token leaves the old one in force (RFC 6749 §6).
     pub(crate) fn keep_refresh_of(&mut self, previous: &Token) {
         if self.refresh.is_none() {

@@ -79,7 +79,8 @@ impl SessionBuilder {
     }
 
     /// Starts with this token instead of none: one that was kept from an earlier run, or that came with a login. With a
-    /// store, it only serves if that is empty, and is stored by the first call; [`Session::set`] goes over what is stored.
+    /// store, it is used only if that is empty, or holds another one that the server has refused to renew, and is stored by
+    /// the first call. Use [`Session::set`] to overwrite what is stored.
     pub fn token(mut self, token: Token) -> Self {
         self.token = Some(token);
         self
@@ -144,7 +145,11 @@ impl SessionBuilder {
         let session = Session(shared);
         let restored = session.0.store.as_ref().map(|store| store.restore(session.0.view())).transpose()?.flatten();
         match (restored, self.token) {
-            (Some(token), _) => session.put(token, None),
+            // A new login: what is stored has been refused, and is not what was given.
+            (Some((stored, true)), Some(token)) if !token.is_renewed_like(&stored) => {
+                session.put(token, Some(Unsaved::ByHand));
+            }
+            (Some((stored, _)), _) => session.put(stored, None),
             (None, Some(token)) => session.put(token, Some(Unsaved::ByRefresh)),
             (None, None) => {}
         }

@@ -32,8 +32,8 @@ pub(super) use self::persistent::Persistent;
 /// What a session does with its store. A trait of one type, so that a program that never names a store does not carry the
 /// code: only [`SessionBuilder::store`](crate::SessionBuilder::store) makes the vtable.
 pub(super) trait Persist: Send + Sync {
-    /// What is stored when the session is built.
-    fn restore(&self, view: View<'_>) -> Result<Option<Token>>;
+    /// What is stored when the session is built, and whether the server has refused to renew it.
+    fn restore(&self, view: View<'_>) -> Result<Option<(Token, bool)>>;
 
     /// Does the store hold nothing but what it held at the last look? Then a session that has ended stays so: otherwise
     /// another process has logged in.

@@ -26,13 +26,14 @@ impl Persistent {
 }
 
 impl Persist for Persistent {
-    fn restore(&self, view: View<'_>) -> Result<Option<Token>> {
+    fn restore(&self, view: View<'_>) -> Result<Option<(Token, bool)>> {
         let stored = self.0.store.load()?;
         self.0.check_owner(view.owner, stored.as_ref())?;
         let token = stored.as_ref().map(Stored::to_token).transpose()?;
-        self.0.memory.lock().begins_refused = stored.as_ref().is_some_and(|stored| stored.refusal().is_some());
+        let is_refused = stored.as_ref().is_some_and(|stored| stored.refusal().is_some());
+        self.0.memory.lock().begins_refused = is_refused;
         self.0.know(stored);
-        Ok(token)
+        Ok(token.map(|token| (token, is_refused)))
     }
 
     fn has_nothing_new(&self) -> bool {
