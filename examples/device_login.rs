@@ -35,7 +35,7 @@ fn main() -> Result<(), Failure> {
 
 fn run(issuer: &str, client_id: &str, api: &str, scope: &str, calls: u32) -> Result<(), Failure> {
     let issuer = Issuer::discover(issuer)?;
-    let device = issuer.device_code(client_id)?.with_scope(scope);
+    let device = issuer.device_code(client_id)?.scope(scope);
     let session = Session::builder(device.source()).observer(|event: &Event<'_>| println!("  {event}")).build()?;
     // The token goes to the API's origin: what comes before the third slash.
     let origin = api.match_indices('/').nth(2).and_then(|(end, _)| api.get(..end));

@@ -125,7 +125,7 @@ fn client(
         (Target::Real { token_url, api, client_id, client_secret, refresh_token }, _) => {
             let source = RefreshToken::new(token_url, client_id, refresh_token);
             let source = match client_secret {
-                Some(secret) => source.with_client_secret(secret),
+                Some(secret) => source.client_secret(secret),
                 None => source,
             };
             (source, origin(api).to_owned())

@@ -82,7 +82,7 @@ impl Soak {
     }
 
     pub(crate) fn source(&self, source: RefreshToken) -> impl TokenSource + use<> {
-        Counted { source: source.with_timeout(PATIENCE), at_once: Arc::clone(&self.at_once) }
+        Counted { source: source.timeout(PATIENCE), at_once: Arc::clone(&self.at_once) }
     }
 
     pub(crate) fn observer(&self) -> impl Fn(&Event<'_>) + Send + Sync + use<> {

@@ -138,7 +138,7 @@ impl Answer<'_> {
             let token_type = self.clean_of(token_type, MAX_CODE, fields).unwrap_or_default();
             return Err(SourceError::misconfigured(format!(
                 "the token endpoint issued a token of type {token_type:?}; if it is sent as a Bearer token all the same, \
-                 say so by with_token_type"
+                 say so by token_type"
             )));
         }
         match &mut fields.access_token {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::endpoint::{ClientAuth, Endpoint};
+use super::endpoint::Endpoint;
 use crate::token::Secret;
 use crate::{Fetch, Result, SourceError, Token, TokenSource};
 
@@ -18,7 +18,7 @@ use crate::{Fetch, Result, SourceError, Token, TokenSource};
 ///
 /// # fn secret() -> String { "a-secret".to_owned() }
 /// let source = ClientCredentials::new("https://id.example.com/token", "my-service", secret())
-///     .with_param("audience", "https://api.example.com");
+///     .param("audience", "https://api.example.com");
 /// let session = Session::new(source)?;
 /// # Ok::<(), ureq_auth::Error>(())
 /// ```
@@ -31,25 +31,16 @@ impl ClientCredentials {
     /// sent yet; a value that is of no use is an error of [`Session::new`](crate::Session::new).
     #[must_use]
     pub fn new(token_url: impl Into<String>, client_id: impl Into<String>, client_secret: impl Into<String>) -> Self {
-        let client_auth = ClientAuth::Basic(Secret::new(client_secret.into()));
-        Self::on(Endpoint::new(token_url.into(), client_id.into(), client_auth))
+        let client_secret = Secret::new(client_secret.into());
+        Self::on(Endpoint::new(token_url.into(), client_id.into(), Some(client_secret)))
     }
 
     pub(crate) fn on(endpoint: Endpoint) -> Self {
         ClientCredentials { endpoint }
     }
-
-    /// Sends the secret in the body instead (`client_secret_post`, RFC 6749 §2.3.1): only for servers that cannot do with
-    /// the header.
-    #[must_use]
-    pub fn with_secret_in_body(mut self) -> Self {
-        if let ClientAuth::Basic(secret) = self.endpoint.client_auth {
-            self.endpoint.client_auth = ClientAuth::Post(secret);
-        }
-        self
-    }
 }
 
+secret_in_body!(ClientCredentials);
 endpoint_settings!(ClientCredentials);
 
 impl TokenSource for ClientCredentials {

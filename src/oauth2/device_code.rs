@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::RefreshToken;
 use super::answer::Answer;
-use super::endpoint::{Call, ClientAuth, Endpoint};
+use super::endpoint::{Call, Endpoint};
 use crate::clock::{Clock, SystemClock, Tick};
 use crate::token::Secret;
 use crate::{Error, ErrorKind, Result, Token};
@@ -37,7 +37,7 @@ const STEP: Duration = Duration::from_secs(1);
 /// use ureq_auth::{Session, oauth2::DeviceCode};
 ///
 /// let device = DeviceCode::new("https://id.example.com/device", "https://id.example.com/token", "my-device")
-///     .with_scope("offline_access");
+///     .scope("offline_access");
 /// let session = Session::new(device.source())?;
 /// session.set(device.log_in(|prompt| println!("{prompt}"))?)?;
 /// # Ok::<(), ureq_auth::Error>(())
@@ -57,7 +57,7 @@ impl DeviceCode {
         token_url: impl Into<String>,
         client_id: impl Into<String>,
     ) -> Self {
-        let endpoint = Endpoint::new(token_url.into(), client_id.into(), ClientAuth::None);
+        let endpoint = Endpoint::new(token_url.into(), client_id.into(), None);
         Self::on(endpoint, device_authorization_url.into())
     }
 
@@ -65,24 +65,9 @@ impl DeviceCode {
         DeviceCode { endpoint, device_authorization_url, clock: Box::new(SystemClock) }
     }
 
-    /// The client's secret, sent in the `Authorization` header (`client_secret_basic`, RFC 6749 §2.3.1).
-    #[must_use]
-    pub fn with_client_secret(mut self, client_secret: impl Into<String>) -> Self {
-        self.endpoint.client_auth = ClientAuth::Basic(Secret::new(client_secret.into()));
-        self
-    }
-
-    /// The client's secret, sent in the body (`client_secret_post`, RFC 6749 §2.3.1): only for servers that cannot do
-    /// with the header.
-    #[must_use]
-    pub fn with_client_secret_post(mut self, client_secret: impl Into<String>) -> Self {
-        self.endpoint.client_auth = ClientAuth::Post(Secret::new(client_secret.into()));
-        self
-    }
-
     /// Another clock than the system's: with a [`ManualClock`](crate::ManualClock) the pauses take no time.
     #[must_use]
-    pub fn with_clock(mut self, clock: impl Clock + 'static) -> Self {
+    pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
         self.clock = Box::new(clock);
         self
     }
@@ -211,6 +196,7 @@ impl DeviceCode {
     }
 }
 
+client_settings!(DeviceCode);
 endpoint_settings!(DeviceCode);
 
 impl fmt::Debug for DeviceCode {

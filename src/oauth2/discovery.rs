@@ -7,7 +7,7 @@ use ureq::Agent;
 use ureq::http::header::ACCEPT;
 
 use super::answer::MAX_BODY;
-use super::endpoint::{ClientAuth, Endpoint, fill};
+use super::endpoint::{Endpoint, fill};
 use super::{ClientCredentials, DeviceCode, RefreshToken, Revocation};
 use crate::http::origin::{self, Origin};
 use crate::json;
@@ -48,7 +48,7 @@ impl Issuer {
     /// A discovery with settings of your own, such as a private CA.
     #[must_use]
     pub fn builder(issuer_url: impl Into<String>) -> IssuerBuilder {
-        IssuerBuilder { endpoint: Endpoint::new(issuer_url.into(), String::new(), ClientAuth::None) }
+        IssuerBuilder { endpoint: Endpoint::new(issuer_url.into(), String::new(), None) }
     }
 
     /// The issuer, to the letter as it was asked for.
@@ -74,13 +74,13 @@ impl Issuer {
     /// A source that begins with a refresh token from an earlier login. See [`RefreshToken::new`].
     #[must_use]
     pub fn refresh_token(&self, client_id: impl Into<String>, refresh_token: impl Into<String>) -> RefreshToken {
-        RefreshToken::on(self.endpoint(client_id.into(), ClientAuth::None), Some(Secret::new(refresh_token.into())))
+        RefreshToken::on(self.endpoint(client_id.into(), None), Some(Secret::new(refresh_token.into())))
     }
 
     /// A source for a session that begins with a login. See [`RefreshToken::after_login`].
     #[must_use]
     pub fn after_login(&self, client_id: impl Into<String>) -> RefreshToken {
-        RefreshToken::on(self.endpoint(client_id.into(), ClientAuth::None), None)
+        RefreshToken::on(self.endpoint(client_id.into(), None), None)
     }
 
     /// A source for a program that acts on its own behalf. See [`ClientCredentials::new`].
@@ -90,8 +90,8 @@ impl Issuer {
         client_id: impl Into<String>,
         client_secret: impl Into<String>,
     ) -> ClientCredentials {
-        let client_auth = ClientAuth::Basic(Secret::new(client_secret.into()));
-        ClientCredentials::on(self.endpoint(client_id.into(), client_auth))
+        let client_secret = Secret::new(client_secret.into());
+        ClientCredentials::on(self.endpoint(client_id.into(), Some(client_secret)))
     }
 
     /// A login on a machine without a browser. See [`DeviceCode::new`].
@@ -101,7 +101,7 @@ impl Issuer {
     /// [`Misconfigured`](ErrorKind::Misconfigured) if the server names no endpoint for it.
     pub fn device_code(&self, client_id: impl Into<String>) -> Result<DeviceCode> {
         let url = self.optional(&self.device_authorization_endpoint, "device authorization", "RFC 8628")?;
-        Ok(DeviceCode::on(self.endpoint(client_id.into(), ClientAuth::None), url))
+        Ok(DeviceCode::on(self.endpoint(client_id.into(), None), url))
     }
 
     /// A logout that the server knows of. See [`Revocation::new`].
@@ -111,11 +111,11 @@ impl Issuer {
     /// [`Misconfigured`](ErrorKind::Misconfigured) if the server names no endpoint for it.
     pub fn revocation(&self, client_id: impl Into<String>) -> Result<Revocation> {
         let url = self.optional(&self.revocation_endpoint, "revocation", "RFC 7009")?;
-        Ok(Revocation::on(self.endpoint(client_id.into(), ClientAuth::None), url))
+        Ok(Revocation::on(self.endpoint(client_id.into(), None), url))
     }
 
-    fn endpoint(&self, client_id: String, client_auth: ClientAuth) -> Endpoint {
-        self.way.sibling(&self.token_endpoint, client_id, client_auth)
+    fn endpoint(&self, client_id: String, client_secret: Option<Secret>) -> Endpoint {
+        self.way.sibling(&self.token_endpoint, client_id, client_secret)
     }
 
     fn optional(&self, url: &Option<String>, what: &str, standard: &str) -> Result<String> {

@@ -41,7 +41,10 @@ const OPEN_PARAMS: [&str; 2] = ["audience", "resource"];
 pub(crate) struct Endpoint {
     token_url: String,
     client_id: String,
-    pub(crate) client_auth: ClientAuth,
+    pub(crate) client_secret: Option<Secret>,
+    /// How the client shows that it is itself (RFC 6749 §2.3.1): in the body, by `client_secret_post`, instead of in the
+    /// `Authorization` header, by `client_secret_basic`.
+    pub(crate) secret_in_body: bool,
     pub(crate) scope: Option<String>,
     /// The values are never shown: they may be anything.
     pub(crate) params: Vec<(String, Secret)>,
@@ -74,23 +77,13 @@ pub(crate) struct Call<'a> {
     pub(crate) time_left: Duration,
 }
 
-/// How the client shows that it is itself (RFC 6749 §2.3.1).
-#[derive(Clone, Debug)]
-pub(crate) enum ClientAuth {
-    /// A public client: it only says its name.
-    None,
-    /// `client_secret_basic`: in the `Authorization` header.
-    Basic(Secret),
-    /// `client_secret_post`: in the body.
-    Post(Secret),
-}
-
 impl Endpoint {
-    pub(crate) fn new(token_url: String, client_id: String, client_auth: ClientAuth) -> Self {
+    pub(crate) fn new(token_url: String, client_id: String, client_secret: Option<Secret>) -> Self {
         Endpoint {
             token_url,
             client_id,
-            client_auth,
+            client_secret,
+            secret_in_body: false,
             scope: None,
             params: Vec::new(),
             token_type: None,
@@ -133,12 +126,12 @@ impl Endpoint {
     }
 
     /// The same way to the same server, for another address and client.
-    pub(crate) fn sibling(&self, token_url: &str, client_id: String, client_auth: ClientAuth) -> Endpoint {
+    pub(crate) fn sibling(&self, token_url: &str, client_id: String, client_secret: Option<Secret>) -> Endpoint {
         Endpoint {
             timeout: self.timeout,
             plain_http: self.plain_http,
             configure: self.configure.clone(),
-            ..Endpoint::new(token_url.to_owned(), client_id, client_auth)
+            ..Endpoint::new(token_url.to_owned(), client_id, client_secret)
         }
     }
 
@@ -171,7 +164,7 @@ impl Endpoint {
         let mut spellings = Vec::new();
         let mut keep = |secret: &str| spellings.extend([encoded(secret), Zeroizing::new(secret.to_owned())]);
         keep(call.secret);
-        keep(self.client_auth.secret().map_or("", Secret::secret));
+        keep(self.client_secret.as_ref().map_or("", Secret::secret));
         keep(credentials.as_ref().and_then(|header| header.secret().get(BASIC.len()..)).unwrap_or_default());
         for (name, value) in &self.params {
             if !OPEN_PARAMS.contains(&name.as_str()) {
@@ -251,7 +244,7 @@ impl Endpoint {
         self.check_timeout()?;
         let problem = if self.client_id.is_empty() {
             "the client id is empty: give the one that the authorization server knows this program by"
-        } else if self.client_auth.secret().is_some_and(|secret| secret.secret().is_empty()) {
+        } else if self.client_secret.as_ref().is_some_and(|secret| secret.secret().is_empty()) {
             "the client secret is empty: leave it out for a public client"
         } else if self.scope.as_ref().is_some_and(|scope| scope.trim_ascii().is_empty()) {
             "the scope is empty: leave it out to have what the server grants by default"
@@ -336,13 +329,14 @@ impl Endpoint {
         for (name, value) in fields {
             visit(name, value);
         }
-        match &self.client_auth {
-            ClientAuth::None => visit("client_id", &self.client_id),
+        match &self.client_secret {
             // The header has both (RFC 6749 §2.3.1), and no server may be sent two methods at once (§2.3).
-            ClientAuth::Basic(_) => {}
-            ClientAuth::Post(secret) => {
+            Some(_) if !self.secret_in_body => {}
+            secret => {
                 visit("client_id", &self.client_id);
-                visit("client_secret", secret.secret());
+                if let Some(secret) = secret {
+                    visit("client_secret", secret.secret());
+                }
             }
         }
         if let Some(scope) = scope {
@@ -356,7 +350,7 @@ impl Endpoint {
     /// The value of the `Authorization` header. Client id and secret are form-urlencoded *before* base64 (RFC 6749
     /// §2.3.1, appendix B), so that a colon in the client id stays one.
     fn credentials(&self) -> Option<Zeroizing<String>> {
-        let ClientAuth::Basic(secret) = &self.client_auth else { return None };
+        let secret = self.client_secret.as_ref().filter(|_| !self.secret_in_body)?;
         let longest = 3 * (self.client_id.len() + secret.secret().len()) + 1;
         let mut pair = Zeroizing::new(String::with_capacity(longest));
         push_encoded(&mut pair, &self.client_id);
@@ -372,15 +366,6 @@ impl Endpoint {
     }
 }
 
-impl ClientAuth {
-    fn secret(&self) -> Option<&Secret> {
-        match self {
-            ClientAuth::None => None,
-            ClientAuth::Basic(secret) | ClientAuth::Post(secret) => Some(secret),
-        }
-    }
-}
-
 impl fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The origin, not the URL: a query may hold a key.
@@ -388,7 +373,8 @@ impl fmt::Debug for Endpoint {
         f.debug_struct("Endpoint")
             .field("origin", &origin.ok())
             .field("client_id", &self.client_id)
-            .field("client_auth", &self.client_auth)
+            .field("client_secret", &self.client_secret)
+            .field("secret_in_body", &self.secret_in_body)
             .field("scope", &self.scope)
             .field("params", &self.params)
             .field("timeout", &self.timeout)

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use zeroize::Zeroizing;
 
-use super::endpoint::{ClientAuth, Endpoint};
+use super::endpoint::Endpoint;
 use crate::token::Secret;
 use crate::{Error, Fetch, Result, SourceError, Token, TokenSource};
 
@@ -21,7 +21,7 @@ use crate::{Error, Fetch, Result, SourceError, Token, TokenSource};
 /// use ureq_auth::{Session, oauth2::RefreshToken};
 ///
 /// # fn stored() -> String { "a-refresh-token".to_owned() }
-/// let source = RefreshToken::new("https://id.example.com/token", "my-client", stored()).with_scope("mail calendar");
+/// let source = RefreshToken::new("https://id.example.com/token", "my-client", stored()).scope("mail calendar");
 /// let session = Session::new(source)?;
 /// # Ok::<(), ureq_auth::Error>(())
 /// ```
@@ -38,7 +38,7 @@ impl RefreshToken {
     /// [`Session::new`](crate::Session::new).
     #[must_use]
     pub fn new(token_url: impl Into<String>, client_id: impl Into<String>, refresh_token: impl Into<String>) -> Self {
-        let endpoint = Endpoint::new(token_url.into(), client_id.into(), ClientAuth::None);
+        let endpoint = Endpoint::new(token_url.into(), client_id.into(), None);
         Self::on(endpoint, Some(Secret::new(refresh_token.into())))
     }
 
@@ -55,29 +55,15 @@ impl RefreshToken {
     /// ```
     #[must_use]
     pub fn after_login(token_url: impl Into<String>, client_id: impl Into<String>) -> Self {
-        Self::on(Endpoint::new(token_url.into(), client_id.into(), ClientAuth::None), None)
+        Self::on(Endpoint::new(token_url.into(), client_id.into(), None), None)
     }
 
     pub(crate) fn on(endpoint: Endpoint, first: Option<Secret>) -> Self {
         RefreshToken { endpoint, first, replaced: AtomicBool::new(false) }
     }
-
-    /// The client's secret, sent in the `Authorization` header (`client_secret_basic`, RFC 6749 §2.3.1).
-    #[must_use]
-    pub fn with_client_secret(mut self, client_secret: impl Into<String>) -> Self {
-        self.endpoint.client_auth = ClientAuth::Basic(Secret::new(client_secret.into()));
-        self
-    }
-
-    /// The client's secret, sent in the body (`client_secret_post`, RFC 6749 §2.3.1): only for servers that cannot do
-    /// with the header.
-    #[must_use]
-    pub fn with_client_secret_post(mut self, client_secret: impl Into<String>) -> Self {
-        self.endpoint.client_auth = ClientAuth::Post(Secret::new(client_secret.into()));
-        self
-    }
 }
 
+client_settings!(RefreshToken);
 endpoint_settings!(RefreshToken);
 
 impl TokenSource for RefreshToken {

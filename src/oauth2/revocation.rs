@@ -4,10 +4,9 @@ use std::fmt;
 use std::time::Duration;
 
 use super::answer::Answer;
-use super::endpoint::{Call, ClientAuth, Endpoint};
+use super::endpoint::{Call, Endpoint};
 use super::texts::{any_text, find_code, has_words_of, with_message};
 use crate::outcome::Outcome;
-use crate::token::Secret;
 use crate::{Error, ErrorKind, Result, Session, SourceError, Token};
 
 /// Tells the authorization server that a token is not needed any more (RFC 7009), so that nobody else can use it.
@@ -32,27 +31,11 @@ impl Revocation {
     #[must_use]
     pub fn new(revocation_url: impl Into<String>, client_id: impl Into<String>) -> Self {
         let url = revocation_url.into();
-        Self::on(Endpoint::new(url.clone(), client_id.into(), ClientAuth::None), url)
+        Self::on(Endpoint::new(url.clone(), client_id.into(), None), url)
     }
 
     pub(crate) fn on(endpoint: Endpoint, url: String) -> Self {
         Revocation { endpoint, url }
-    }
-
-    /// The client's secret, sent in the `Authorization` header (`client_secret_basic`, RFC 6749 §2.3.1). Only the client
-    /// that got a token can revoke it (RFC 7009 §2.1).
-    #[must_use]
-    pub fn with_client_secret(mut self, client_secret: impl Into<String>) -> Self {
-        self.endpoint.client_auth = ClientAuth::Basic(Secret::new(client_secret.into()));
-        self
-    }
-
-    /// The client's secret, sent in the body (`client_secret_post`, RFC 6749 §2.3.1): only for servers that cannot do
-    /// with the header.
-    #[must_use]
-    pub fn with_client_secret_post(mut self, client_secret: impl Into<String>) -> Self {
-        self.endpoint.client_auth = ClientAuth::Post(Secret::new(client_secret.into()));
-        self
     }
 
     /// Ends the session here ([`Session::end`]), whatever the server says, and then there.
@@ -112,6 +95,7 @@ impl Revocation {
     }
 }
 
+client_settings!(Revocation);
 connection_settings!(Revocation);
 
 /// Why the token may still be valid.

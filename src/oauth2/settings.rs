@@ -1,12 +1,44 @@
 //! The settings that grants and other requests share, written once.
 
+/// Adds the client's secret to what a client asks for.
+macro_rules! client_settings {
+    ($request:ty) => {
+        impl $request {
+            /// The client's secret, sent in the `Authorization` header (`client_secret_basic`, RFC 6749 §2.3.1). Without it
+            /// the client is a public one, which only says its name.
+            #[must_use]
+            pub fn client_secret(mut self, client_secret: impl Into<String>) -> Self {
+                self.endpoint.client_secret = Some($crate::token::Secret::new(client_secret.into()));
+                self
+            }
+        }
+
+        secret_in_body!($request);
+    };
+}
+
+/// Adds the place where that secret goes.
+macro_rules! secret_in_body {
+    ($request:ty) => {
+        impl $request {
+            /// Sends the client's secret in the body instead (`client_secret_post`, RFC 6749 §2.3.1): only for servers that
+            /// cannot do with the header.
+            #[must_use]
+            pub fn secret_in_body(mut self) -> Self {
+                self.endpoint.secret_in_body = true;
+                self
+            }
+        }
+    };
+}
+
 /// Adds the builder methods for the field `endpoint` to a grant.
 macro_rules! endpoint_settings {
     ($grant:ty) => {
         impl $grant {
             /// Asks for this scope: words with blanks between them (RFC 6749 §3.3). Without it the server chooses.
             #[must_use]
-            pub fn with_scope(mut self, scope: impl Into<String>) -> Self {
+            pub fn scope(mut self, scope: impl Into<String>) -> Self {
                 self.endpoint.scope = Some(scope.into());
                 self
             }
@@ -14,7 +46,7 @@ macro_rules! endpoint_settings {
             /// Takes tokens of this `token_type` as Bearer tokens too, for servers that call them something else
             /// (RFC 6749 §7.1 would have them say `Bearer`). Compared without case.
             #[must_use]
-            pub fn with_token_type(mut self, token_type: impl Into<String>) -> Self {
+            pub fn token_type(mut self, token_type: impl Into<String>) -> Self {
                 self.endpoint.token_type = Some(token_type.into().trim().to_owned());
                 self
             }
@@ -22,7 +54,7 @@ macro_rules! endpoint_settings {
             /// Adds a parameter to every token request, such as `audience`, or `resource` (RFC 8707 §2, which may come
             /// several times). The grant's own parameters, such as `grant_type`, are refused when the session is built.
             #[must_use]
-            pub fn with_param(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+            pub fn param(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
                 self.endpoint.params.push((name.into(), $crate::token::Secret::new(value.into())));
                 self
             }
@@ -42,7 +74,7 @@ macro_rules! connection_settings {
             /// flight: to cut off a slow answer may spend the refresh token. More than zero, an hour at most; the
             /// flight's budget can make it shorter.
             #[must_use]
-            pub fn with_timeout(mut self, timeout: std::time::Duration) -> Self {
+            pub fn timeout(mut self, timeout: std::time::Duration) -> Self {
                 self.endpoint.timeout = Some(timeout);
                 self.endpoint.forget_agent();
                 self

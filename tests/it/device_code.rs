@@ -40,8 +40,7 @@ impl Login {
     }
 
     pub(crate) fn device(&self) -> DeviceCode {
-        DeviceCode::new(self.server.url("/device"), self.server.url("/token"), "my-device")
-            .with_clock(self.clock.clone())
+        DeviceCode::new(self.server.url("/device"), self.server.url("/token"), "my-device").clock(self.clock.clone())
     }
 
     pub(crate) fn run(&self) -> Result<Token, Error> {
@@ -73,7 +72,7 @@ pub(crate) fn pending() -> Answer {
 fn a_login_that_is_confirmed() {
     let login = Login::new(AUTHORIZATION, [pending(), pending(), Answer::ok(TOKEN)]);
     let mut shown = None;
-    let device = login.device().with_scope("a b").with_param("resource", "urn:x");
+    let device = login.device().scope("a b").param("resource", "urn:x");
     let token = device.log_in(|prompt: &DevicePrompt| shown = Some(prompt.clone())).unwrap();
     assert_eq!((token.secret(), token.refresh_secret()), ("abc", Some("first")));
     assert_eq!(login.pauses(), [3, 3, 3]);
@@ -100,7 +99,7 @@ fn a_login_that_is_confirmed() {
 fn a_session_goes_on_from_the_login() {
     let refreshed = r#"{"access_token":"def","refresh_token":"second"}"#;
     let login = Login::new(AUTHORIZATION, [Answer::ok(TOKEN), Answer::ok(refreshed)]);
-    let device = login.device().with_client_secret("s").with_scope("offline_access");
+    let device = login.device().client_secret("s").scope("offline_access");
     let session = Session::builder(device.source()).clock(login.clock.clone()).build().unwrap();
     assert_eq!(session.token().unwrap_err().kind(), ErrorKind::NotLoggedIn);
     assert_eq!(login.server.count(), 0, "nothing is sent before the login");
@@ -150,7 +149,7 @@ fn a_server_that_is_gone_is_asked_until_the_code_has_expired() {
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let login = Login::new(AUTHORIZATION, []);
     let device = DeviceCode::new(login.server.url("/device"), format!("http://{nobody}/token"), "my-device")
-        .with_clock(login.clock.clone());
+        .clock(login.clock.clone());
     let error = device.log_in(|_| {}).unwrap_err();
     assert_eq!((error.kind(), error.code()), (ErrorKind::Rejected, Some("expired_token")), "{error}");
     assert_eq!(seconds_since_start(&login.clock), 600);
@@ -294,8 +293,8 @@ fn settings_of_no_use_are_told_before_anything_is_sent() {
         (DeviceCode::new("http://x.example/device", "https://x/token", "c"), "plain http"),
         (DeviceCode::new("https://x/device", "", "c"), "the token URL is empty"),
         (DeviceCode::new("https://x/device", "https://x/token", ""), "the client id is empty"),
-        (DeviceCode::new("https://x/device", "https://x/token", "c").with_param("device_code", "x"), "device_code"),
-        (DeviceCode::new("https://x/device", "https://x/token", "c").with_timeout(Duration::ZERO), "time-out"),
+        (DeviceCode::new("https://x/device", "https://x/token", "c").param("device_code", "x"), "device_code"),
+        (DeviceCode::new("https://x/device", "https://x/token", "c").timeout(Duration::ZERO), "time-out"),
     ] {
         let error = log_in(device);
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
@@ -305,7 +304,7 @@ fn settings_of_no_use_are_told_before_anything_is_sent() {
 
 #[test]
 fn debug_shows_no_secret() {
-    let device = DeviceCode::new("https://x/device?key=hidden", "https://x/token", "c").with_client_secret("hidden");
+    let device = DeviceCode::new("https://x/device?key=hidden", "https://x/token", "c").client_secret("hidden");
     assert!(!format!("{device:?}").contains("hidden"), "{device:?}");
 }
 

@@ -158,7 +158,7 @@ fn only_the_servers_code_ends_a_login() {
 fn a_login_goes_on_past_an_answer_that_takes_too_long() {
     let hold = Answer::wire(|mut stream| drop(std::io::copy(&mut stream, &mut std::io::sink())));
     let login = Login::new(AUTHORIZATION, [hold, pending(), Answer::ok(TOKEN)]);
-    let token = login.device().with_timeout(Duration::from_secs(1)).log_in(|_| {}).unwrap();
+    let token = login.device().timeout(Duration::from_secs(1)).log_in(|_| {}).unwrap();
     assert_eq!((token.secret(), login.pauses()), ("abc", vec![3, 6, 3]));
 }
 

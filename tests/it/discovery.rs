@@ -144,7 +144,7 @@ fn addresses_that_are_no_issuers() {
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
         assert!(error.to_string().contains(says), "{error}");
     }
-    let error = Issuer::builder("https://id.example.com").with_timeout(Duration::ZERO).discover().unwrap_err();
+    let error = Issuer::builder("https://id.example.com").timeout(Duration::ZERO).discover().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
 }
 
@@ -178,7 +178,7 @@ fn what_an_issuer_makes_goes_the_way_of_the_discovery() {
     issuer.revocation("c").unwrap().revoke(&token).unwrap();
     let session = Session::new(issuer.after_login("c")).unwrap();
     assert_eq!(session.token().unwrap_err().kind(), ErrorKind::NotLoggedIn);
-    let device = issuer.device_code("c").unwrap().with_clock(ureq_auth::ManualClock::new(None));
+    let device = issuer.device_code("c").unwrap().clock(ureq_auth::ManualClock::new(None));
     session.set(device.log_in(|_| {}).unwrap()).unwrap();
     assert_eq!(session.token().unwrap().secret(), "abc");
 }

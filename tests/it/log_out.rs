@@ -65,8 +65,8 @@ fn what_a_revocation_says() {
     let revocation_of = |token: &Token| revocation(&server).revoke(token);
     revocation_of(&token()).unwrap();
     revocation_of(&Token::new("only-access").unwrap()).unwrap();
-    revocation(&server).with_client_secret("s").revoke(&token()).unwrap();
-    revocation(&server).with_client_secret_post("s").revoke(&token()).unwrap();
+    revocation(&server).client_secret("s").revoke(&token()).unwrap();
+    revocation(&server).client_secret("s").secret_in_body().revoke(&token()).unwrap();
     let seen = server.seen();
     assert_eq!(
         seen.iter().map(Seen::text).collect::<Vec<_>>(),
@@ -230,7 +230,7 @@ fn two_sessions_in_flight_at_once_share_nothing() {
         Answer::ok(format!(r#"{{"access_token":"{scope}","scope":"{scope}","refresh_token":"next-{scope}"}}"#))
     });
     let session = |scope: &str| {
-        let source = RefreshToken::new(server.url("/token"), "my-client", format!("refresh-{scope}")).with_scope(scope);
+        let source = RefreshToken::new(server.url("/token"), "my-client", format!("refresh-{scope}")).scope(scope);
         Session::new(source).unwrap()
     };
     let sessions = [("a", session("a")), ("b", session("b"))];

@@ -44,7 +44,7 @@ fn error_of(status: usize, content_type: &str, body: &str) -> Error {
     // Not post(): a header given twice is sent twice.
     let mock = server.mock("POST", "/token").with_header("content-type", content_type);
     let mock = mock.with_status(status).with_body(body).expect(1).create();
-    let error = session(refresh(&server).with_client_secret("client-secret")).token().unwrap_err();
+    let error = session(refresh(&server).client_secret("client-secret")).token().unwrap_err();
     mock.assert();
     error
 }
@@ -63,7 +63,7 @@ fn a_public_client_sends_its_name_in_the_body_and_nothing_more() {
         )
         .with_body(r#"{"access_token":"abc","token_type":"bearer","expires_in":"3600","scope":"a"}"#)
         .create();
-    let source = refresh(&server).with_scope("a b").with_param("resource", "https://a").with_param("resource", "x&y=ü");
+    let source = refresh(&server).scope("a b").param("resource", "https://a").param("resource", "x&y=ü");
     let token = session(source).token().unwrap();
     assert_eq!((token.secret(), token.scope()), ("abc", Some("a")));
     assert_eq!(token.lifetime(), Some(Duration::from_secs(3600)));
@@ -93,7 +93,7 @@ fn credentials_in_the_body() {
         .match_body("grant_type=client_credentials&client_id=c%3A&client_secret=p%26+%C3%BC")
         .with_body(r#"{"access_token":"abc"}"#)
         .create();
-    session(ClientCredentials::new(url(&server), "c:", "p& ü").with_secret_in_body()).token().unwrap();
+    session(ClientCredentials::new(url(&server), "c:", "p& ü").secret_in_body()).token().unwrap();
     mock.assert();
 
     let mut server = Server::new();
@@ -102,7 +102,7 @@ fn credentials_in_the_body() {
         .match_body("grant_type=refresh_token&refresh_token=first-refresh&client_id=my-client&client_secret=s")
         .with_body(r#"{"access_token":"abc"}"#)
         .create();
-    session(refresh(&server).with_client_secret_post("s")).token().unwrap();
+    session(refresh(&server).client_secret("s").secret_in_body()).token().unwrap();
     mock.assert();
 }
 
@@ -238,8 +238,7 @@ fn an_echoed_parameter_does_not_get_into_the_error_unless_it_is_no_secret() {
     let mut server = Server::new();
     let body = r#"{"error":"invalid_request","error_description":"no k+ey, no k%2Bey for urn:x and urn:y"}"#;
     let mock = post(&mut server).with_status(400).with_body(body).expect(1).create();
-    let source =
-        refresh(&server).with_param("api_key", "k+ey").with_param("audience", "urn:x").with_param("resource", "urn:y");
+    let source = refresh(&server).param("api_key", "k+ey").param("audience", "urn:x").param("resource", "urn:y");
     let error = session(source).token().unwrap_err();
     mock.assert();
     assert!(error.to_string().contains("no [redacted], no [redacted] for urn:x and urn:y"), "{error}");
@@ -285,12 +284,13 @@ fn retry_after_is_obeyed() {
 #[test]
 fn debug_shows_no_secret() {
     let refresh = RefreshToken::new("https://id.example.com/token?key=hidden-1", "my-client", "hidden-2")
-        .with_client_secret("hidden-3")
-        .with_param("extra", "hidden-4");
-    let post = RefreshToken::new("not a URL hidden-1", "my-client", "hidden-2").with_client_secret_post("hidden-3");
+        .client_secret("hidden-3")
+        .param("extra", "hidden-4");
+    let post =
+        RefreshToken::new("not a URL hidden-1", "my-client", "hidden-2").client_secret("hidden-3").secret_in_body();
     let service = ClientCredentials::new("https://id.example.com/token", "my-client", "hidden-5");
     let text = format!("{refresh:?} {refresh:#?} {post:?} {service:?}");
-    let text = format!("{text} {:?}", service.with_secret_in_body());
+    let text = format!("{text} {:?}", service.secret_in_body());
     assert!(text.contains("my-client") && text.contains("https://id.example.com"), "{text}");
     assert!(!text.contains("hidden"), "{text}");
 }

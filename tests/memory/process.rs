@@ -86,8 +86,8 @@ impl Scene<'_> {
             return self.session_of_closure(|builder| builder);
         }
         let grant = RefreshToken::new(format!("{}/token", self.origin), "app", given(self.refresh[0]))
-            .with_client_secret(given(self.client))
-            .with_timeout(self.timeout())
+            .client_secret(given(self.client))
+            .timeout(self.timeout())
             .configure(|config| config.tls_config(trusting_all()));
         // Nobody answers the second attempt anyway: the pause before it need not be long.
         let policy = Policy::new().with_backoff(Duration::from_millis(1), Duration::from_millis(1));

@@ -30,7 +30,7 @@ impl Clock for FastClock {
 
 fn device(issuer: &Issuer) -> DeviceCode {
     let device = issuer.discover().device_code("device").unwrap();
-    device.with_scope("openid offline_access notes:read").with_clock(FastClock(Instant::now()))
+    device.scope("openid offline_access notes:read").clock(FastClock(Instant::now()))
 }
 
 /// What the user does when the code is shown.

@@ -27,9 +27,11 @@ fn odd_credentials_are_understood() {
     let sessions = [
         Session::new(found.client_credentials("service", "service-secret")),
         Session::new(found.client_credentials(ODD_ID, ODD_SECRET)),
-        Session::new(found.client_credentials("poster", ODD_SECRET).with_secret_in_body()),
-        Session::new(found.refresh_token(ODD_ID, issuer.login_of(ODD_ID)).with_client_secret(ODD_SECRET)),
-        Session::new(found.refresh_token("poster", issuer.login_of("poster")).with_client_secret_post(ODD_SECRET)),
+        Session::new(found.client_credentials("poster", ODD_SECRET).secret_in_body()),
+        Session::new(found.refresh_token(ODD_ID, issuer.login_of(ODD_ID)).client_secret(ODD_SECRET)),
+        Session::new(
+            found.refresh_token("poster", issuer.login_of("poster")).client_secret(ODD_SECRET).secret_in_body(),
+        ),
     ];
     for session in sessions {
         assert_eq!(api.status(&api.client(&session.unwrap()), "/notes").unwrap(), 200);

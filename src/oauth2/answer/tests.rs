@@ -86,7 +86,7 @@ fn token_types() {
     let body = r#"{"access_token":"a","token_type":"BearerToken","refresh_token":"next"}"#;
     let mut error = read(200, body).unwrap_err();
     assert_eq!(error.outcome(), Outcome::Misconfigured);
-    assert!(error.to_string().contains("\"BearerToken\"") && error.to_string().contains("with_token_type"), "{error}");
+    assert!(error.to_string().contains("\"BearerToken\"") && error.to_string().contains("token_type"), "{error}");
     assert_eq!(error.take_renewed().unwrap().secret(), "next", "the server has spent the old one");
     for named in ["BearerToken", "bearertoken"] {
         let answer = Answer { token_type: Some(named), body: body.as_bytes(), ..ANSWER };

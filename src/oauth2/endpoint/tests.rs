@@ -25,12 +25,12 @@ fn settings_that_are_of_use() {
         RefreshToken::new("http://127.0.0.1/token", "my-client", "r"),
         RefreshToken::new("http://[::1]/token", "my-client", "r"),
         RefreshToken::new("http://id.example.com/token", "my-client", "r").allow_plain_http(),
-        refresh().with_client_secret("s").with_scope("a b").with_timeout(second),
-        refresh().with_param("resource", "a").with_param("resource", "b").with_param("empty", ""),
+        refresh().client_secret("s").scope("a b").timeout(second),
+        refresh().param("resource", "a").param("resource", "b").param("empty", ""),
     ] {
         source.check().unwrap();
     }
-    service().with_secret_in_body().check().unwrap();
+    service().secret_in_body().check().unwrap();
 }
 
 #[test]
@@ -50,17 +50,17 @@ fn settings_that_are_not_say_what_to_do() {
         (RefreshToken::new(URL, "", "r"), "client id is empty"),
         (RefreshToken::new(URL, "c", ""), "refresh token is empty"),
         (RefreshToken::new(URL, "c", "hunter2\n"), "control character"),
-        (refresh().with_client_secret(""), "client secret is empty"),
-        (refresh().with_client_secret_post(""), "client secret is empty"),
-        (refresh().with_scope(" "), "scope is empty"),
-        (refresh().with_timeout(Duration::ZERO), "more than zero"),
-        (refresh().with_timeout(Duration::MAX), "more than an hour"),
-        (refresh().with_param("", "hunter2"), "no name"),
-        (refresh().with_param("grant_type", "hunter2"), "grant_type would override"),
-        (refresh().with_param("refresh_token", "hunter2"), "refresh_token would override"),
-        (refresh().with_param("client_id", "hunter2"), "client_id would override"),
-        (refresh().with_param("client_secret", "hunter2"), "client_secret would override"),
-        (refresh().with_param("scope", "hunter2"), "scope would override"),
+        (refresh().client_secret(""), "client secret is empty"),
+        (refresh().client_secret("").secret_in_body(), "client secret is empty"),
+        (refresh().scope(" "), "scope is empty"),
+        (refresh().timeout(Duration::ZERO), "more than zero"),
+        (refresh().timeout(Duration::MAX), "more than an hour"),
+        (refresh().param("", "hunter2"), "no name"),
+        (refresh().param("grant_type", "hunter2"), "grant_type would override"),
+        (refresh().param("refresh_token", "hunter2"), "refresh_token would override"),
+        (refresh().param("client_id", "hunter2"), "client_id would override"),
+        (refresh().param("client_secret", "hunter2"), "client_secret would override"),
+        (refresh().param("scope", "hunter2"), "scope would override"),
     ] {
         let error = source.check().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
@@ -84,7 +84,7 @@ fn nothing_is_sent_by_a_source_that_is_not_fit_or_has_no_time() {
 #[test]
 fn what_cannot_be_overridden() {
     let origin = Origin::parse("https://id.example.com").unwrap();
-    let mut endpoint = Endpoint::new(URL.into(), "c".into(), ClientAuth::None);
+    let mut endpoint = Endpoint::new(URL.into(), "c".into(), None);
     endpoint.timeout = Some(Duration::from_secs(3));
     endpoint.configure = Some(std::sync::Arc::new(|config| {
         config.max_redirects(5).http_status_as_error(true).max_idle_connections(9).user_agent("mine")
@@ -117,9 +117,9 @@ fn a_request_may_take_most_of_the_flights_time() {
 #[test]
 fn a_time_out_that_is_set_is_kept() {
     let second = Duration::from_secs(1);
-    let set = || refresh().with_timeout(second);
+    let set = || refresh().timeout(second);
     assert_eq!(timeouts(&set(), &[30, 60, 1]), [second; 3]);
-    assert_eq!(timeouts(&refresh().with_timeout(40 * second), &[60, 30]), [40 * second, 30 * second]);
+    assert_eq!(timeouts(&refresh().timeout(40 * second), &[60, 30]), [40 * second, 30 * second]);
     // By ureq's own setting: never made longer, and shorter only where the flight has less.
     let own = |timeout| refresh().configure(move |config| config.timeout_global(timeout));
     assert_eq!(timeouts(&own(Some(second)), &[30, 60]), [second; 2]);
@@ -138,12 +138,12 @@ fn a_time_out_that_is_set_is_kept() {
 #[test]
 fn texts_never_grow_beyond_what_was_reserved() {
     let odd = "ü+/ ".repeat(50);
-    let mut endpoint = Endpoint::new(URL.into(), odd.clone(), ClientAuth::Basic(Secret::new(odd.clone())));
+    let mut endpoint = Endpoint::new(URL.into(), odd.clone(), Some(Secret::new(odd.clone())));
     let capacity: usize = [("a", odd.as_str()), ("b", "")].iter().map(|(n, v)| 3 * (n.len() + v.len()) + 2).sum();
     assert_eq!(endpoint.form(&[("a", &odd), ("b", "")], None).capacity(), capacity);
     let credentials = endpoint.credentials().unwrap();
     assert_eq!(credentials.capacity(), credentials.len());
-    endpoint.client_auth = ClientAuth::None;
+    endpoint.client_secret = None;
     assert!(endpoint.credentials().is_none());
 }
 

@@ -310,7 +310,7 @@ fn a_token_type_of_its_own_is_a_setting_of_the_grant() {
     let case = cases.iter().find(|case| case.text("keeps") == Some("next")).unwrap();
     for (named, is_taken) in [("BearerToken", true), (" bearertoken ", true), ("OtherToken", false)] {
         let world = World::new();
-        let source = RefreshToken::after_login(world.endpoint.url("/token"), CLIENT_ID).with_token_type(named);
+        let source = RefreshToken::after_login(world.endpoint.url("/token"), CLIENT_ID).token_type(named);
         let client = world.client_of(world.builder(source).build().unwrap());
         world.clock.advance(LIFE);
         world.meets(&case.answer, 1);
@@ -319,7 +319,7 @@ fn a_token_type_of_its_own_is_a_setting_of_the_grant() {
             assert_eq!(client.session().token().unwrap().lifetime(), Some(secs(3599)));
             assert_eq!(world.stored(), both("abc", "next"));
         } else {
-            assert!(world.call(&client).unwrap_err().to_string().contains("with_token_type"));
+            assert!(world.call(&client).unwrap_err().to_string().contains("token_type"));
             assert_eq!(world.stored(), both("a1", "next"));
         }
     }

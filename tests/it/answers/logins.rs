@@ -107,7 +107,7 @@ fn a_token_file_holds_it_too() {
 #[test]
 fn a_device_login_on_such_a_server_is_revoked_with_its_refresh_token() {
     let (server, clock, store) = (server_that_keeps(), ManualClock::new(Some(secs(WALL))), MemoryStore::new());
-    let device = DeviceCode::new(server.url("/device"), server.url("/token"), CLIENT_ID).with_clock(clock.clone());
+    let device = DeviceCode::new(server.url("/device"), server.url("/token"), CLIENT_ID).clock(clock.clone());
     let session = Session::builder(device.source()).store(store.clone()).clock(clock.clone()).policy(policy());
     let session = session.build().unwrap();
     session.set(device.log_in(|_| {}).unwrap()).unwrap();

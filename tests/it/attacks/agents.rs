@@ -41,7 +41,7 @@ fn issuer() -> Server {
 
 /// A login at [`REMOTE`] whose token endpoint is on this machine.
 fn device(issuer: &Server) -> DeviceCode {
-    DeviceCode::new(REMOTE, issuer.url("/token"), "device").with_client_secret("client-hunter2")
+    DeviceCode::new(REMOTE, issuer.url("/token"), "device").client_secret("client-hunter2")
 }
 
 fn log_in_fails(device: &DeviceCode) {

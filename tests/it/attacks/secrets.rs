@@ -37,7 +37,7 @@ const CLIENT_SECRET: &str = "cs Gd71 hYw8Vb2 Ejx5Ksu";
 
 fn refresh_error(answer: Answer) -> Error {
     let server = Server::start(move |_| answer.clone());
-    let source = RefreshToken::new(server.url("/token"), "client", REFRESH).with_client_secret(CLIENT_SECRET);
+    let source = RefreshToken::new(server.url("/token"), "client", REFRESH).client_secret(CLIENT_SECRET);
     let session = Session::builder(source).policy(ureq_auth::Policy::new().with_attempts(1));
     SessionBuilder::build(session).unwrap().token().unwrap_err()
 }
@@ -124,8 +124,8 @@ fn the_other_endpoints_hide_both_as_well() {
     let old = Token::new("a").unwrap().with_refresh_token(REFRESH);
     let credentials = ClientCredentials::new(&url, "client", CLIENT_SECRET);
     for error in [
-        DeviceCode::new(&url, &url, "client").with_client_secret(CLIENT_SECRET).log_in(|_| {}).unwrap_err(),
-        Revocation::new(&url, "client").with_client_secret(CLIENT_SECRET).revoke(&old).unwrap_err(),
+        DeviceCode::new(&url, &url, "client").client_secret(CLIENT_SECRET).log_in(|_| {}).unwrap_err(),
+        Revocation::new(&url, "client").client_secret(CLIENT_SECRET).revoke(&old).unwrap_err(),
         Session::new(credentials).unwrap().token().unwrap_err(),
     ] {
         let texts = shown(&error);

@@ -185,12 +185,12 @@ impl World {
         let is_broken = Arc::new(AtomicBool::new(true));
         let mut source = RefreshToken::new(url, "c", "unused");
         if matches!(fault.place, Place::Hangs(_)) {
-            source = source.with_timeout(SHORT);
+            source = source.timeout(SHORT);
         }
         let source = Source {
             is_broken: Arc::clone(&is_broken),
             broken: source,
-            well: RefreshToken::new(well.url("/token"), "c", "unused").with_timeout(LONG),
+            well: RefreshToken::new(well.url("/token"), "c", "unused").timeout(LONG),
         };
         let clock = ManualClock::new(Some(secs(WALL)));
         let (watch, timeouts, lead) = (Watch::default(), Arc::<AtomicUsize>::default(), Gate::new(CALLERS - 1));

@@ -55,73 +55,82 @@ pub(super) const PROVIDERS: [(&str, Lines); 31] = [
 
 fn amazon(App { client_id, client_secret, refresh_token }: App) -> SessionBuilder {
     let source = RefreshToken::new("https://api.amazon.com/auth/o2/token", client_id, refresh_token)
-        .with_client_secret_post(client_secret);
+        .client_secret(client_secret)
+        .secret_in_body();
     Session::builder(source)
 }
 
 fn apigee(App { client_id, client_secret, refresh_token }: App) -> SessionBuilder {
     let source = RefreshToken::new("https://api.example.com/oauth/token", client_id, refresh_token)
-        .with_client_secret(client_secret)
-        .with_token_type("BearerToken");
+        .client_secret(client_secret)
+        .token_type("BearerToken");
     Session::builder(source)
 }
 
 fn atlassian(App { client_id, client_secret, refresh_token }: App) -> SessionBuilder {
     let grant = RefreshToken::new("https://auth.atlassian.com/oauth/token", client_id, refresh_token)
-        .with_client_secret_post(client_secret);
+        .client_secret(client_secret)
+        .secret_in_body();
     let source = DeadLogin { grant, says: &[("unauthorized_client", "refresh_token is invalid")] };
     Session::builder(source)
 }
 
 fn auth0(App { client_id, client_secret, refresh_token }: App) -> SessionBuilder {
     let source = RefreshToken::new("https://my-tenant.auth0.com/oauth/token", client_id, refresh_token)
-        .with_client_secret_post(client_secret);
+        .client_secret(client_secret)
+        .secret_in_body();
     Session::builder(source)
 }
 
 fn box_com(App { client_id, client_secret, refresh_token }: App) -> SessionBuilder {
     let source = RefreshToken::new("https://api.box.com/oauth2/token", client_id, refresh_token)
-        .with_client_secret_post(client_secret);
+        .client_secret(client_secret)
+        .secret_in_body();
     Session::builder(source)
 }
 
 fn deviantart(App { client_id, client_secret, refresh_token }: App) -> SessionBuilder {
     let grant = RefreshToken::new("https://www.deviantart.com/oauth2/token", client_id, refresh_token)
-        .with_client_secret_post(client_secret);
+        .client_secret(client_secret)
+        .secret_in_body();
     let source = DeadLogin { grant, says: &[("invalid_request", "refresh_token is invalid")] };
     Session::builder(source)
 }
 
 fn discord(App { client_id, client_secret, refresh_token }: App) -> SessionBuilder {
     let source = RefreshToken::new("https://discord.com/api/oauth2/token", client_id, refresh_token)
-        .with_client_secret_post(client_secret);
+        .client_secret(client_secret)
+        .secret_in_body();
     Session::builder(source)
 }
 
 fn dropbox(App { client_id, client_secret, refresh_token }: App) -> SessionBuilder {
     let source = RefreshToken::new("https://api.dropboxapi.com/oauth2/token", client_id, refresh_token)
-        .with_client_secret_post(client_secret);
+        .client_secret(client_secret)
+        .secret_in_body();
     Session::builder(source)
 }
 
 fn ebay(App { client_id, client_secret, refresh_token }: App) -> SessionBuilder {
     let source = RefreshToken::new("https://api.ebay.com/identity/v1/oauth2/token", client_id, refresh_token)
-        .with_client_secret(client_secret)
-        .with_token_type("User Access Token");
+        .client_secret(client_secret)
+        .token_type("User Access Token");
     Session::builder(source)
 }
 
 fn entra(App { client_id, client_secret, refresh_token }: App) -> SessionBuilder {
     let url = "https://login.microsoftonline.com/organizations/oauth2/v2.0/token";
     let source = RefreshToken::new(url, client_id, refresh_token)
-        .with_client_secret_post(client_secret)
-        .with_scope("https://graph.microsoft.com/.default offline_access");
+        .client_secret(client_secret)
+        .secret_in_body()
+        .scope("https://graph.microsoft.com/.default offline_access");
     Session::builder(source)
 }
 
 fn exact(App { client_id, client_secret, refresh_token }: App) -> SessionBuilder {
     let grant = RefreshToken::new("https://start.exactonline.nl/api/oauth2/token", client_id, refresh_token)
-        .with_client_secret_post(client_secret);
+        .client_secret(client_secret)
+        .secret_in_body();
     let source = DeadLogin {
         grant,
         says: &[("unauthorized_client", "Old refresh token used"), ("invalid_request", "The refresh token expired")],
@@ -132,71 +141,77 @@ fn exact(App { client_id, client_secret, refresh_token }: App) -> SessionBuilder
 
 fn fitbit(App { client_id, client_secret, refresh_token }: App) -> SessionBuilder {
     let source = RefreshToken::new("https://api.fitbit.com/oauth2/token", client_id, refresh_token)
-        .with_client_secret(client_secret)
+        .client_secret(client_secret)
         .configure(|config| config.middleware(refusal("/errors/0/errorType", "invalid_grant")));
     Session::builder(source)
 }
 
 fn github(App { client_id, client_secret, refresh_token }: App) -> SessionBuilder {
     let source = RefreshToken::new("https://github.com/login/oauth/access_token", client_id, refresh_token)
-        .with_client_secret_post(client_secret);
+        .client_secret(client_secret)
+        .secret_in_body();
     Session::builder(source)
 }
 
 fn gitlab(App { client_id, client_secret, refresh_token }: App) -> SessionBuilder {
     let source = RefreshToken::new("https://gitlab.com/oauth/token", client_id, refresh_token)
-        .with_client_secret_post(client_secret)
-        .with_param("redirect_uri", "https://app.example.com/callback");
+        .client_secret(client_secret)
+        .secret_in_body()
+        .param("redirect_uri", "https://app.example.com/callback");
     Session::builder(source)
 }
 
 fn google(App { client_id, client_secret, refresh_token }: App) -> SessionBuilder {
     let source = RefreshToken::new("https://oauth2.googleapis.com/token", client_id, refresh_token)
-        .with_client_secret_post(client_secret);
+        .client_secret(client_secret)
+        .secret_in_body();
     Session::builder(source)
 }
 
 fn hubspot(App { client_id, client_secret, refresh_token }: App) -> SessionBuilder {
     let source = RefreshToken::new("https://api.hubapi.com/oauth/2026-09/token", client_id, refresh_token)
-        .with_client_secret_post(client_secret)
+        .client_secret(client_secret)
+        .secret_in_body()
         .configure(|config| config.middleware(refusal("/status", "BAD_REFRESH_TOKEN")));
     Session::builder(source)
 }
 
 fn intuit(App { client_id, client_secret, refresh_token }: App) -> SessionBuilder {
     let url = "https://oauth.platform.intuit.com/oauth2/v1/tokens/bearer";
-    let source = RefreshToken::new(url, client_id, refresh_token).with_client_secret(client_secret);
+    let source = RefreshToken::new(url, client_id, refresh_token).client_secret(client_secret);
     Session::builder(source)
 }
 
 fn keycloak(App { client_id, client_secret, refresh_token }: App) -> SessionBuilder {
     let url = "https://id.example.com/realms/my-realm/protocol/openid-connect/token";
-    let source = RefreshToken::new(url, client_id, refresh_token).with_client_secret(client_secret);
+    let source = RefreshToken::new(url, client_id, refresh_token).client_secret(client_secret);
     Session::builder(source)
 }
 
 fn linkedin(App { client_id, client_secret, refresh_token }: App) -> SessionBuilder {
     let source = RefreshToken::new("https://www.linkedin.com/oauth/v2/accessToken", client_id, refresh_token)
-        .with_client_secret_post(client_secret);
+        .client_secret(client_secret)
+        .secret_in_body();
     Session::builder(source)
 }
 
 fn netatmo(App { client_id, client_secret, refresh_token }: App) -> SessionBuilder {
     let source = RefreshToken::new("https://api.netatmo.com/oauth2/token", client_id, refresh_token)
-        .with_client_secret_post(client_secret);
+        .client_secret(client_secret)
+        .secret_in_body();
     Session::builder(source)
 }
 
 fn okta(App { client_id, client_secret, refresh_token }: App) -> SessionBuilder {
     let source = RefreshToken::new("https://my-org.okta.com/oauth2/default/v1/token", client_id, refresh_token)
-        .with_client_secret(client_secret)
-        .with_scope("openid offline_access");
+        .client_secret(client_secret)
+        .scope("openid offline_access");
     Session::builder(source)
 }
 
 fn reddit(App { client_id, client_secret, refresh_token }: App) -> SessionBuilder {
     let source = RefreshToken::new("https://www.reddit.com/api/v1/access_token", client_id, refresh_token)
-        .with_client_secret(client_secret)
+        .client_secret(client_secret)
         .configure(|config| {
             config.user_agent("linux:com.example.reader:1.0 (by /u/example)").middleware(refusal("/error", 400))
         });
@@ -205,53 +220,58 @@ fn reddit(App { client_id, client_secret, refresh_token }: App) -> SessionBuilde
 
 fn salesforce(App { client_id, client_secret, refresh_token }: App) -> SessionBuilder {
     let source = RefreshToken::new("https://login.salesforce.com/services/oauth2/token", client_id, refresh_token)
-        .with_client_secret_post(client_secret);
+        .client_secret(client_secret)
+        .secret_in_body();
     Session::builder(source)
 }
 
 fn slack(App { client_id, client_secret, refresh_token }: App) -> SessionBuilder {
     let source = RefreshToken::new("https://slack.com/api/oauth.v2.access", client_id, refresh_token)
-        .with_client_secret_post(client_secret)
-        .with_token_type("bot");
+        .client_secret(client_secret)
+        .secret_in_body()
+        .token_type("bot");
     Session::builder(source)
 }
 
 fn spotify(App { client_id, client_secret, refresh_token }: App) -> SessionBuilder {
     let source = RefreshToken::new("https://accounts.spotify.com/api/token", client_id, refresh_token)
-        .with_client_secret(client_secret);
+        .client_secret(client_secret);
     Session::builder(source)
 }
 
 fn strava(App { client_id, client_secret, refresh_token }: App) -> SessionBuilder {
     let source = RefreshToken::new("https://www.strava.com/oauth/token", client_id, refresh_token)
-        .with_client_secret_post(client_secret)
+        .client_secret(client_secret)
+        .secret_in_body()
         .configure(|config| config.middleware(refusal("/errors/0/resource", "RefreshToken")));
     Session::builder(source)
 }
 
 fn twitch(App { client_id, client_secret, refresh_token }: App) -> SessionBuilder {
     let source = RefreshToken::new("https://id.twitch.tv/oauth2/token", client_id, refresh_token)
-        .with_client_secret_post(client_secret)
+        .client_secret(client_secret)
+        .secret_in_body()
         .configure(|config| config.middleware(refusal("/message", "Invalid refresh token")));
     Session::builder(source)
 }
 
 fn x(App { client_id, client_secret, refresh_token }: App) -> SessionBuilder {
-    let grant = RefreshToken::new("https://api.x.com/2/oauth2/token", client_id, refresh_token)
-        .with_client_secret(client_secret);
+    let grant =
+        RefreshToken::new("https://api.x.com/2/oauth2/token", client_id, refresh_token).client_secret(client_secret);
     let source = DeadLogin { grant, says: &[("invalid_request", "Value passed for the token was invalid")] };
     Session::builder(source)
 }
 
 fn xero(App { client_id, client_secret, refresh_token }: App) -> SessionBuilder {
     let source = RefreshToken::new("https://identity.xero.com/connect/token", client_id, refresh_token)
-        .with_client_secret(client_secret);
+        .client_secret(client_secret);
     Session::builder(source)
 }
 
 fn zoho(App { client_id, client_secret, refresh_token }: App) -> SessionBuilder {
     let grant = RefreshToken::new("https://accounts.zoho.eu/oauth/v2/token", client_id, refresh_token)
-        .with_client_secret_post(client_secret);
+        .client_secret(client_secret)
+        .secret_in_body();
     let source = DeadLogin { grant, says: &[("invalid_code", "")] };
     let policy = Policy::new().with_refusals(10, Duration::from_secs(600));
     Session::builder(source).policy(policy)
@@ -259,6 +279,6 @@ fn zoho(App { client_id, client_secret, refresh_token }: App) -> SessionBuilder 
 
 fn zoom(App { client_id, client_secret, refresh_token }: App) -> SessionBuilder {
     let url = "https://zoom.us/oauth/token";
-    let source = RefreshToken::new(url, client_id, refresh_token).with_client_secret(client_secret);
+    let source = RefreshToken::new(url, client_id, refresh_token).client_secret(client_secret);
     Session::builder(source)
 }

@@ -54,7 +54,7 @@ fn overview(providers: &[Provider]) -> String {
     const HEAD: [&str; 6] =
         ["provider", "access token lives", "new refresh token", "secret in", "a dead login is told by", "needs"];
     const NEEDS: [&str; 7] =
-        ["DeadLogin", "refusal(", "with_token_type", "with_scope", "with_param", "user_agent", "with_stale_window"];
+        ["DeadLogin", "refusal(", "token_type", "with_scope", "param", "user_agent", "with_stale_window"];
 
     let mut text = format!("| {} |\n|{}\n", HEAD.join(" | "), "---|".repeat(HEAD.len()));
     for provider in providers {
