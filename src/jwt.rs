@@ -35,6 +35,14 @@ pub struct Times {
     pub nbf: Option<Duration>,
 }
 
+/// What is wrong with a text that is no JWT.
+pub(crate) enum Flaw {
+    Length,
+    Parts,
+    Encoding,
+    Claims,
+}
+
 impl Times {
     /// Reads the claims of `token`, which must be a JWS in compact form: three parts, two dots (RFC 7515 §7.1).
     ///
@@ -51,28 +59,34 @@ impl Times {
     /// # Ok::<(), ureq_auth::Error>(())
     /// ```
     pub fn read(token: &str) -> Result<Self> {
+        Self::of(token).map_err(|flaw| match flaw {
+            Flaw::Length => {
+                Error::invalid(format!("the JWT is {} bytes long; {MAX_LENGTH} at most are read", token.len()))
+            }
+            Flaw::Parts => {
+                let parts = token.split('.').count();
+                Error::invalid(format!("a JWT has three parts with dots between them, this one has {parts}"))
+            }
+            Flaw::Encoding => Error::invalid("the JWT's second part is not base64url (RFC 7515 section 2)"),
+            Flaw::Claims => Error::invalid(
+                "the JWT's claims are not a JSON object with exp, iat and nbf as numbers of seconds since 1970",
+            ),
+        })
+    }
+
+    /// The same, for those who have no use for an error in words: most tokens are none.
+    pub(crate) fn of(token: &str) -> Result<Self, Flaw> {
         if token.len() > MAX_LENGTH {
-            return Err(Error::invalid(format!(
-                "the JWT is {} bytes long; {MAX_LENGTH} at most are read",
-                token.len()
-            )));
+            return Err(Flaw::Length);
         }
         let mut parts = token.split('.');
         let (Some(_), Some(claims), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
-            let parts = token.split('.').count();
-            return Err(Error::invalid(format!("a JWT has three parts with dots between them, this one has {parts}")));
+            return Err(Flaw::Parts);
         };
-        let claims = BASE64URL
-            .decode(claims)
-            .map_err(|_| Error::invalid("the JWT's second part is not base64url (RFC 7515 section 2)"))?;
+        let claims = BASE64URL.decode(claims).map_err(|_| Flaw::Encoding)?;
         let mut times = Times::default();
-        json::read_object(&claims, &["exp", "iat", "nbf"], &mut |name, value| times.take(name, value)).ok_or_else(
-            || {
-                Error::invalid(
-                    "the JWT's claims are not a JSON object with exp, iat and nbf as numbers of seconds since 1970",
-                )
-            },
-        )?;
+        json::read_object(&claims, &["exp", "iat", "nbf"], &mut |name, value| times.take(name, value))
+            .ok_or(Flaw::Claims)?;
         Ok(times)
     }
 

@@ -85,7 +85,7 @@ impl Token {
 
     fn of(access_token: Zeroizing<String>) -> Result<Self> {
         // A hint about time, nothing more; a token that is no JWT simply gives none.
-        let times = Times::read(&access_token).unwrap_or_default();
+        let times = Times::of(&access_token).unwrap_or_default();
         // Enough from the start: a text that grows leaves a copy of itself behind.
         let mut authorization = String::with_capacity(SCHEME.len() + access_token.len());
         authorization.push_str(SCHEME);
