@@ -170,3 +170,31 @@ mod process_wide {
 
 #[cfg(feature = "ureq")]
 pub use process_wide::{client, init};
+
+/// Compiles the code of the README and of the guides in `docs`, and runs it where that needs no network.
+#[cfg(doctest)]
+mod pages {
+    #[doc = include_str!("../docs/long-connections.md")]
+    mod long_connections {}
+    #[doc = include_str!("../docs/stores.md")]
+    mod stores {}
+    #[doc = include_str!("../docs/testing.md")]
+    mod testing {}
+
+    #[cfg(feature = "ureq")]
+    mod with_http {
+        #[doc = include_str!("../README.md")]
+        mod readme {}
+        #[doc = include_str!("../docs/discovery.md")]
+        mod discovery {}
+        #[doc = include_str!("../docs/errors.md")]
+        mod errors {}
+        #[doc = include_str!("../docs/http-status-as-error.md")]
+        mod http_status_as_error {}
+        #[doc = include_str!("../docs/tenants.md")]
+        mod tenants {}
+        #[cfg(all(feature = "file-store", any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
+        #[doc = include_str!("../docs/token-files.md")]
+        mod token_files {}
+    }
+}

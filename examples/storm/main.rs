@@ -87,7 +87,7 @@ fn run(options: &Options) -> Result<bool, Box<dyn Error>> {
         server: server.as_ref().map(Server::counts),
     };
     let picture =
-        Picture { title: title(options, &report), tracks: recorder.tracks(), length: recorder.now(), revoked };
+        Picture { title: title(options, &report), tracks: recorder.tracks(), length: options.seconds, revoked };
     show(options, &picture, &report)
 }
 

@@ -8,10 +8,14 @@ use crate::record::{Doing, Span};
 pub(crate) struct Picture {
     pub(crate) title: String,
     pub(crate) tracks: Vec<Vec<Span>>,
+    /// What happens later is left out: the last calls of each thread end at different times.
     pub(crate) length: Duration,
     /// When the token in use was revoked.
     pub(crate) revoked: Vec<Duration>,
 }
+
+/// What blank means: a pause longer than the recorder's gap. The program makes none; a busy machine may.
+const BETWEEN: &str = "no call for 25 ms or more";
 
 const ALL: [Doing; 4] = [Doing::Calling, Doing::Waiting, Doing::Refreshing, Doing::Replayed];
 
@@ -19,7 +23,7 @@ impl Doing {
     fn name(self) -> &'static str {
         match self {
             Doing::Calling => "calling",
-            Doing::Waiting => "waiting for the flight",
+            Doing::Waiting => "waiting for the refresh",
             Doing::Refreshing => "refreshing",
             Doing::Replayed => "replayed",
         }
@@ -67,6 +71,7 @@ impl Picture {
         for doing in ALL {
             text += &format!("  {} {}", paint(doing, &doing.char().to_string()), doing.name());
         }
+        text += &format!("  blank: {BETWEEN}");
         if !self.revoked.is_empty() {
             text += "  x token revoked";
             let mut marks = vec![' '; columns];
@@ -95,13 +100,13 @@ impl Picture {
     fn row(&self, track: &[Span], columns: usize) -> Vec<Option<Doing>> {
         let mut row = vec![None; columns];
         for doing in [Doing::Calling, Doing::Waiting, Doing::Refreshing] {
-            for span in track.iter().filter(|span| span.doing == doing) {
+            for span in self.spans(track, doing) {
                 let (from, to) = (self.column(span.from, columns), self.column(span.to, columns));
                 row.iter_mut().take(to + 1).skip(from).for_each(|cell| *cell = Some(doing));
             }
         }
         // A replay mostly follows a wait, and would cover it: then its mark goes into the next column.
-        for span in track.iter().filter(|span| span.doing == Doing::Replayed) {
+        for span in self.spans(track, Doing::Replayed) {
             let at = self.column(span.from, columns);
             let free = |cell: &&mut Option<Doing>| !matches!(cell, Some(Doing::Waiting | Doing::Refreshing));
             if let Some(cell) = row.iter_mut().skip(at).take(2).find(free) {
@@ -109,6 +114,11 @@ impl Picture {
             }
         }
         row
+    }
+
+    fn spans<'a>(&self, track: &'a [Span], doing: Doing) -> impl Iterator<Item = &'a Span> + use<'a> {
+        let length = self.length;
+        track.iter().filter(move |span| span.doing == doing && span.from < length)
     }
 
     fn column(&self, at: Duration, columns: usize) -> usize {
@@ -139,8 +149,9 @@ impl Picture {
     /// As a picture that stands alone.
     pub(crate) fn svg(&self) -> Result<String, fmt::Error> {
         let row = (640 / self.tracks.len().max(1)).clamp(7, 18);
-        let (left, top, plot) = (44.0, 74.0, 1100.0);
-        let (width, bottom) = (left + plot + 20.0, top + (row * self.tracks.len()) as f64);
+        // Wide enough for the legend, and not so wide that a page which shrinks it makes the text too small to read.
+        let (left, top, plot) = (44.0, 78.0, 926.0);
+        let (width, bottom) = (left + plot + 30.0, top + (row * self.tracks.len()) as f64);
         let height = bottom + 30.0;
         let x = |at: Duration| left + plot * at.div_duration_f64(self.length).min(1.0);
 
@@ -148,7 +159,7 @@ impl Picture {
         let title = &self.title;
         writeln!(
             svg,
-            r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" font-family="system-ui, 'DejaVu Sans', sans-serif" font-size="12" fill="#333">
+            r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" font-family="system-ui, 'DejaVu Sans', sans-serif" font-size="14" fill="#333">
 <title>{title}</title>
 <rect width="100%" height="100%" fill="#fff"/>
 <text x="{left}" y="26" font-size="16" font-weight="bold">{title}</text>"##
@@ -163,11 +174,11 @@ impl Picture {
             let (y, bar) = (top + (row * number) as f64, row as f64 - 2.0);
             // Not every row has room for its name.
             if row >= 12 || number % 4 == 0 {
-                let (x, y) = (left - 8.0, y + row as f64 / 2.0 + 3.0);
-                writeln!(svg, r#"<text x="{x}" y="{y}" font-size="10" text-anchor="end">t{}</text>"#, number + 1)?;
+                let (x, y) = (left - 8.0, y + row as f64 / 2.0 + 3.5);
+                writeln!(svg, r#"<text x="{x}" y="{y}" font-size="11" text-anchor="end">t{}</text>"#, number + 1)?;
             }
             for doing in ALL {
-                let spans: Vec<_> = track.iter().filter(|span| span.doing == doing).collect();
+                let spans: Vec<_> = self.spans(track, doing).collect();
                 if spans.is_empty() {
                     continue;
                 }
@@ -190,16 +201,20 @@ impl Picture {
     }
 
     fn legend(&self, svg: &mut String, left: f64) -> fmt::Result {
-        let mut x = left;
+        let (mut x, text) = (left, 55.0);
+        // There is no measuring of text here; this is enough for any sans-serif of its size.
+        let width = |name: &str| 44.0 + 8.0 * name.len() as f64;
         for doing in ALL {
-            writeln!(svg, r#"<rect x="{x}" y="42" width="14" height="12" fill="{}"/>"#, doing.colour())?;
-            writeln!(svg, r#"<text x="{}" y="52">{}</text>"#, x + 20.0, doing.name())?;
-            // There is no measuring of text here; this is enough for any sans-serif of its size.
-            x += 48.0 + 7.0 * doing.name().len() as f64;
+            writeln!(svg, r#"<rect x="{x}" y="43" width="14" height="14" fill="{}"/>"#, doing.colour())?;
+            writeln!(svg, r#"<text x="{}" y="{text}">{}</text>"#, x + 20.0, doing.name())?;
+            x += width(doing.name());
         }
+        writeln!(svg, r##"<rect x="{x}" y="43.5" width="13" height="13" fill="#fff" stroke="#999"/>"##)?;
+        writeln!(svg, r#"<text x="{}" y="{text}">{BETWEEN}</text>"#, x + 20.0)?;
+        x += width(BETWEEN);
         if !self.revoked.is_empty() {
-            writeln!(svg, r##"<path d="M{} 40v16" stroke="#333" stroke-dasharray="3 3"/>"##, x + 7.0)?;
-            writeln!(svg, r#"<text x="{}" y="52">token revoked</text>"#, x + 16.0)?;
+            writeln!(svg, r##"<path d="M{} 41v18" stroke="#333" stroke-dasharray="3 3"/>"##, x + 7.0)?;
+            writeln!(svg, r#"<text x="{}" y="{text}">token revoked</text>"#, x + 16.0)?;
         }
         Ok(())
     }
