@@ -189,15 +189,15 @@ impl fmt::Display for Event<'_> {
             Event::RefreshStarted { reason } => write!(f, "refreshing the token ({reason:?})"),
             Event::AttemptFailed { error, pause } => write!(f, "{error}; next attempt in {}", Seconds(*pause)),
             Event::Refreshed { token, took } => {
-                write!(f, "token {} is out after {}, lifetime ", token.generation(), Seconds(*took))?;
+                write!(f, "token {} obtained in {}, lifetime ", token.generation(), Seconds(*took))?;
                 match token.lifetime() {
                     Some(lifetime) => fmt::Display::fmt(&Seconds(lifetime), f),
                     None => f.write_str("unknown"),
                 }
             }
             Event::Adopted { token } => write!(f, "token {} comes from the store", token.generation()),
-            Event::SaveFailed { error } => write!(f, "the token is in force, but the store is behind: {error}"),
-            Event::SavedLate => f.write_str("the store has what it was behind with"),
+            Event::SaveFailed { error } => write!(f, "the store does not hold what is in force: {error}"),
+            Event::SavedLate => f.write_str("the unsaved token is stored now"),
             Event::RefreshFailed { error, took } => write!(f, "the refresh failed after {}: {error}", Seconds(*took)),
             Event::LoginRequired { error } => write!(f, "a new login is needed: {error}"),
             Event::Superseded => f.write_str("the refreshed token is dropped: credentials were set meanwhile"),

@@ -1,5 +1,5 @@
-//! Keeps bearer tokens fresh in blocking Rust: the first thread that meets an expired or refused token refreshes it, once;
-//! the others wait, and then every call goes on with the new one.
+//! Keeps bearer tokens fresh in blocking Rust. The first thread to hit an expired or rejected token refreshes it once; other
+//! threads wait, then continue with the new token.
 //!
 //! ```no_run
 //! # #[cfg(feature = "json")]
@@ -15,7 +15,7 @@
 //! # fn main() {}
 //! ```
 //!
-//! # What is there
+//! # Overview
 //!
 //! | item | what it is |
 //! |---|---|
@@ -39,41 +39,41 @@
 //! the refused request is sent again, once. No thread runs in the background.
 //!
 //! If a refresh fails, [`Outcome`] says how, and what follows: what callers hear, when it is tried again, what becomes of
-//! the stored token. While the old token lives, nobody sees an error. Only the authorization server's own refusal, with a
-//! code (`invalid_grant`), and a second lost response to a token request with a rotating refresh token need a new login:
-//! [`Event::LoginRequired`] tells it at once, and nothing more is sent until [`Session::set`]. Everything else is tried
-//! again, with pauses.
+//! the stored token. While the old token lives, nobody sees an error. Two things need a new login: the authorization server's
+//! own refusal, with a code (`invalid_grant`), and a second lost response in a row where refresh tokens rotate.
+//! [`Event::LoginRequired`] tells it at once, and nothing more is sent until [`Session::set`]. Everything else is retried,
+//! with pauses.
 //!
 //! All who wait for one refresh get the same result, and each has a deadline of its own.
 //!
 //! # What it does not do
 //!
-//! - It does not log a user in by a browser on this machine (with one on another it does: `oauth2::DeviceCode`), and does
-//!   not verify tokens: that is the API's part.
+//! - It does not log a user in by a browser on this machine. With a browser on another it does: `oauth2::DeviceCode`.
+//! - It does not verify tokens: that is the API's part.
 //! - It has no async API. A source that itself needs a runtime can block on it.
 //! - It is no keychain: `FileStore` relies on the rights of a file; for another place there is the trait [`TokenStore`].
 //!
 //! # Logging
 //!
 //! Through the [`log`] facade, as ureq: refreshes, waits and replays at debug, failures at warn. No line at any level holds
-//! a token or a secret. ureq itself writes what goes over the wire at *trace*, tokens included: leave `ureq` and
-//! `ureq_proto` above that. At *debug* it writes the address of each request, of token requests too, and the harmless headers
-//! of request and answer (`Host`, `Server`, `User-Agent`, `Date`, `Accept*`, `Content-*`, …). Path, query and `Location` are
-//! masked there only while *trace* is off for `ureq`, by [`log::max_level`] or the logger's `enabled`: a logger that filters
-//! in `log` alone gets them in debug lines, so keep keys out of token URLs.
+//! a token or a secret. At *trace*, ureq itself writes what it sends and receives, tokens included: keep `ureq` and
+//! `ureq_proto` at `debug` or quieter. At *debug* it writes the address of each request, of token requests too, and the harmless headers
+//! of request and answer (`Host`, `Server`, `User-Agent`, `Date`, `Accept*`, `Content-*`, …). It masks path, query and
+//! `Location` there only while *trace* is off for `ureq`, by [`log::max_level`] or the logger's `enabled`. A logger that
+//! filters in `log` alone gets them in debug lines, so keep keys out of token URLs.
 //!
 //! A logger may ship its lines through the same client. A line that is written while another one is being shipped is told
-//! once more, and no deeper than that; a call that would have to wait for a refresh fails instead
+//! once more, and no deeper than that. A call that would have to wait for a refresh fails then
 //! ([`Reentrant`](ErrorKind::Reentrant)). ureq's own lines are not ours to stop: leave `ureq` out of what is shipped.
 //!
 //! # Features
 //!
-//! A feature adds API and changes nothing that is there. Default are `rustls`, `gzip` and `json`. Every one but the last
-//! two lines is ureq's own under its own name, and switches `ureq` on.
+//! Features are additive. Default are `rustls`, `gzip` and `json`. All but the last two lines forward to the ureq feature of
+//! the same name and imply `ureq`.
 //!
 //! | feature | what it adds |
 //! |---|---|
-//! | `rustls` (default), `rustls-no-provider`, `native-tls`, `platform-verifier` | TLS; without one of them only plain http to loopback is of use |
+//! | `rustls` (default), `rustls-no-provider`, `native-tls`, `platform-verifier` | TLS; without one of them only plain http to loopback works |
 //! | `gzip` (default), `brotli`, `charset` | decoding of answers |
 //! | `json` (default) | `send_json`, `read_json` |
 //! | `multipart`, `cookies`, `socks-proxy` | as in ureq |

@@ -53,7 +53,7 @@ fn no_line_of_a_whole_run_holds_a_token_or_a_secret() {
         "refreshing the token (First)",
         "refreshing the token (Refused)",
         "next attempt in",
-        "is out after",
+        "obtained in",
         "sending the refused request again with token 2",
         "cannot be sent again",
         "the API refuses too often",

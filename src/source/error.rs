@@ -272,14 +272,14 @@ impl SourceError {
             _ => login,
         };
         let advice = match outcome {
-            Outcome::NotLoggedIn => "log in, then set the session's token",
+            Outcome::NotLoggedIn => "log in",
             Outcome::Rejected | Outcome::LoggedOut => "log in again",
             Outcome::Refused if login == Login::MayHelp => {
                 "no reason was given: it is tried again after a pause; if this stays so, log in again"
             }
-            Outcome::Refused => "this is no verdict of the authorization server on the login: try again later",
+            Outcome::Refused => "no reason to give the login up: it is tried again after a pause",
             Outcome::Misconfigured if login == Login::MayHelp => {
-                "it worked before: check the client's registration with the server, or log in again"
+                "it worked before: check the client's registration, or log in again; it is tried again"
             }
             Outcome::Misconfigured => "check the client's settings and its registration with the server",
             Outcome::Unreachable | Outcome::Unavailable => "no token for now: try again later",
@@ -287,12 +287,17 @@ impl SourceError {
                 "the refresh token may be spent, and a second attempt failed the same way: log in again"
             }
             Outcome::Unknown => "the refresh token may be spent: it is tried once more after a pause",
-            Outcome::Unreadable => "the refresh token may be spent: it is tried again after a pause",
+            Outcome::Unreadable => {
+                "the refresh token may be spent: it is tried again after a pause; if this stays so, log in again"
+            }
             Outcome::Reentrant => "a token source must not use the session that waits for it: give it its own agent",
             Outcome::Store => "no token request is made until this is fixed",
         };
-        for text in [" (", advice, ")"] {
-            message.push_str(text);
+        // An error of this crate's that has come through a source has been advised on already.
+        if !message.strip_suffix(')').is_some_and(|message| message.ends_with(advice)) {
+            for text in [" (", advice, ")"] {
+                message.push_str(text);
+            }
         }
         Error::refresh(outcome.kind(), message, code, next_attempt, cause).with_login(login)
     }

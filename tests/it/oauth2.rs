@@ -195,7 +195,7 @@ fn errors_by_what_came() {
         (503, json, r#"{"error":"temporarily_unavailable"}"#, ErrorKind::Unavailable, "temporarily_unavailable"),
         (400, json, "", ErrorKind::Unavailable, "400 with an empty body"),
         (403, json, "", ErrorKind::Unavailable, "403 with an empty body"),
-        (403, "text/html", "<html>", ErrorKind::Unavailable, "no verdict of the authorization server"),
+        (403, "text/html", "<html>", ErrorKind::Unavailable, "no reason to give the login up"),
         (400, json, r#"{"error":"access_denied"}"#, ErrorKind::Unavailable, "access_denied"),
         (200, json, r#"{"ok":false,"error":"internal_error"}"#, ErrorKind::Unavailable, "internal_error"),
         (404, "text/html", "<html>", ErrorKind::Misconfigured, "not a JSON object (text/html)"),

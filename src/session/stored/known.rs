@@ -34,8 +34,8 @@ impl Known {
     pub(super) fn check_owner(&self, ours: Option<&str>, stored: Option<&Stored>) -> Result<()> {
         match (stored.and_then(Stored::owner), ours) {
             (Some(theirs), Some(ours)) if theirs != ours => Err(Error::store(format!(
-                "{} holds the token of another login, {theirs}, and this session is for {ours}: give each a store of its \
-                 own, or remove the other's token",
+                "{} holds the token of another login, {theirs}, and this session is for {ours}: give each program a store of \
+                 its own; if this one's client or endpoint was renamed, remove that token and log in again",
                 self.store.place()
             ))),
             _ => Ok(()),
