@@ -64,7 +64,7 @@ impl Session {
     /// # Errors
     ///
     /// Of a refresh that failed: see [`ErrorKind`]. [`Timeout`](ErrorKind::Timeout) if another's refresh took longer
-    /// than [`Policy::with_wait_timeout`] allows.
+    /// than [`Policy::with_wait_timeout`](crate::Policy::with_wait_timeout) allows.
     #[inline]
     pub fn token(&self) -> Result<Arc<Token>> {
         self.obtain(Request::default())
@@ -100,7 +100,7 @@ impl Session {
     /// # Errors
     ///
     /// As [`token`](Session::token), and [`RefusedTooOften`](ErrorKind::RefusedTooOften) if the loop breaker
-    /// ([`Policy::with_refusals`]) finds that new tokens do not help, or refreshing after a refusal is switched off.
+    /// ([`Policy::with_refusals`](crate::Policy::with_refusals)) finds that new tokens do not help, or refreshing after a refusal is switched off.
     /// [`InvalidInput`](ErrorKind::InvalidInput) if the token is not of this session.
     pub fn rejected(&self, token: &Token) -> Result<Arc<Token>> {
         let shared = &*self.0;
@@ -147,7 +147,7 @@ impl Session {
     /// failed session goes on, and the result of a refresh under way is dropped.
     ///
     /// If the session has a store, the token is stored next, in the place of whatever is there: other processes take it
-    /// at their next refresh. That waits for the store as long as a flight may ([`Policy::with_budget`]).
+    /// at their next refresh. That waits for the store as long as a flight may ([`Policy::with_budget`](crate::Policy::with_budget)).
     ///
     /// # Errors
     ///
@@ -177,7 +177,7 @@ impl Session {
     /// and the result of a refresh under way is dropped. Nothing is sent.
     ///
     /// If the session has a store, it is emptied, whatever is in it: other processes on it find themselves logged out at
-    /// their next refresh. That waits for the store as long as a flight may ([`Policy::with_budget`]).
+    /// their next refresh. That waits for the store as long as a flight may ([`Policy::with_budget`](crate::Policy::with_budget)).
     ///
     /// Returns the token that was in force, or the later one that another process had stored, for whoever wants the server
     /// to forget it as well (`oauth2::Revocation::log_out` does both).
@@ -224,7 +224,7 @@ impl Session {
     /// Ends the pause after a failed refresh, so that the next call tries again: for a device that is told that its network
     /// is back. Returns whether there was a pause that is shorter now.
     ///
-    /// Where a server was reached, a pause stays as long as the first one of [`Policy::with_backoff`]; where it said
+    /// Where a server was reached, a pause stays as long as the first one of [`Policy::with_backoff`](crate::Policy::with_backoff); where it said
     /// "later" (429, 5xx, `Retry-After`), as long as it is. A session that has ended is not brought back.
     pub fn retry_now(&self) -> bool {
         self.0.flight.retry(self.0.clock.now())

@@ -21,7 +21,7 @@ pub use error::SourceError;
 /// when the next one comes, with other credentials.
 ///
 /// It must not call the API through the session that it serves; the session answers that with
-/// [`ErrorKind::Reentrant`] instead of a deadlock.
+/// [`ErrorKind::Reentrant`](crate::ErrorKind::Reentrant) instead of a deadlock.
 pub trait TokenSource: Send + Sync {
     /// Gets a new token. The session's clock for its life starts *before* this call.
     ///
@@ -35,7 +35,7 @@ pub trait TokenSource: Send + Sync {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidInput`], with what to change.
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput), with what to change.
     fn check(&self) -> Result<()> {
         Ok(())
     }

@@ -36,7 +36,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`InvalidInput`](ErrorKind::InvalidInput) if the source is not fit for use: a bad address, an empty token.
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) if the source is not fit for use: a bad address, an empty token.
     pub fn new(source: impl TokenSource + 'static) -> Result<Self> {
         Self::builder(source).build()
     }

@@ -37,7 +37,7 @@ const MAX_LENGTH: u64 = 1024 * 1024;
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(16);
 
-/// A [`TokenStore`] in one file, shared by all processes that name the same path.
+/// A [`TokenStore`](crate::TokenStore) in one file, shared by all processes that name the same path.
 ///
 /// The file belongs to the user who runs the program and has mode 0600. Symbolic links, directories, files of another user
 /// and files that other users can read or change are never read or overwritten; the error says what to do. The directory must
