@@ -33,8 +33,8 @@ const MAX_REDIRECTS: u32 = 10;
 /// - A redirect: followed with the token as long as it stays in the origins, port included, and without it from there on.
 ///   Of the caller's headers, only those that are no credentials go along to another origin (RFC 9110 §15.4): `Accept`,
 ///   `Accept-Charset`, `Accept-Encoding`, `Accept-Language`, `Cache-Control`, `If-Match`, `If-Modified-Since`, `If-None-Match`,
-///   `If-Range`, `If-Unmodified-Since`, `Range` and `User-Agent`. Within an origin, `Authorization`, `Cookie` and what speaks
-///   of a body stay behind, as in ureq.
+///   `If-Range`, `If-Unmodified-Since`, `Range` and `User-Agent`. Within an origin, `Authorization`, `Cookie`,
+///   `Content-Length`, `Transfer-Encoding` and `Expect` stay behind, as in ureq or nearly so.
 /// - An address of its origins in another spelling is rewritten to the origin's own, so that an `HTTPS` that was put together
 ///   of parts means TLS. An address without a usable scheme, host or port is
 ///   [`BadUri`](ureq::Error::BadUri), and so is a redirect to one; nothing is sent to it.

@@ -11,7 +11,8 @@ use crate::ErrorKind;
 use crate::http::origin::{self, Origin};
 use crate::http::redirect;
 
-const PER_BYTE: usize = 16;
+/// With cookies, the `url` crate reads what ureq will have it read: it holds each name as characters for a while.
+const PER_BYTE: usize = if cfg!(feature = "cookies") { 64 } else { 16 };
 const FIXED: usize = 1024;
 
 /// A token goes to the origin that it is for, and nowhere else: what is of an origin is where ureq connects to, after each
@@ -93,7 +94,8 @@ fn assert_is_of(uri: &Uri, origin: &Origin) {
     let mut written = uri.clone();
     origin.write_into(&mut written);
     assert!(origin.is_written_in(&written), "{uri} became {written}");
-    assert_eq!(written.path_and_query(), uri.path_and_query(), "{uri} became {written}");
+    let path = |uri: &Uri| uri.path_and_query().map(|path| path.as_str().to_owned());
+    assert_eq!(path(&written), path(uri), "{uri} became {written}");
     assert_eq!(destination(&written), destination(&own), "{uri} became {written}");
     assert_no_panic(&written);
 }
