@@ -18,6 +18,7 @@ use crate::sync::Mutex;
 pub struct Tick(u64);
 
 /// One word instead of a `Duration`'s two: each call compares it under the flight's lock.
+#[inline(never)]
 const fn nanoseconds(duration: Duration) -> u64 {
     duration.as_secs().saturating_mul(1_000_000_000).saturating_add(duration.subsec_nanos() as u64)
 }
@@ -86,6 +87,50 @@ pub trait Clock: Send + Sync + fmt::Debug {
     /// Asks to be told when the clock is set by hand. A clock that just runs has nothing to tell.
     fn on_change(&self, wake: Arc<dyn Fn() + Send + Sync>) {
         drop(wake);
+    }
+}
+
+impl<C: Clock + ?Sized> Clock for Box<C> {
+    fn now(&self) -> Tick {
+        (**self).now()
+    }
+
+    fn wall(&self) -> Option<Duration> {
+        (**self).wall()
+    }
+
+    fn sleep(&self, pause: Duration) {
+        (**self).sleep(pause);
+    }
+
+    fn timeout(&self, deadline: Tick) -> Option<Duration> {
+        (**self).timeout(deadline)
+    }
+
+    fn on_change(&self, wake: Arc<dyn Fn() + Send + Sync>) {
+        (**self).on_change(wake);
+    }
+}
+
+impl<C: Clock + ?Sized> Clock for Arc<C> {
+    fn now(&self) -> Tick {
+        (**self).now()
+    }
+
+    fn wall(&self) -> Option<Duration> {
+        (**self).wall()
+    }
+
+    fn sleep(&self, pause: Duration) {
+        (**self).sleep(pause);
+    }
+
+    fn timeout(&self, deadline: Tick) -> Option<Duration> {
+        (**self).timeout(deadline)
+    }
+
+    fn on_change(&self, wake: Arc<dyn Fn() + Send + Sync>) {
+        (**self).on_change(wake);
     }
 }
 

@@ -209,6 +209,31 @@ impl StdError for Error {
     }
 }
 
+impl Error {
+    /// This crate's error in `error` or behind it ([`source`](StdError::source)), however others have wrapped it.
+    ///
+    /// ```
+    /// fn is_login_needed(error: &(dyn std::error::Error + 'static)) -> bool {
+    ///     ureq_auth::Error::find(error).is_some_and(ureq_auth::Error::is_login_required)
+    /// }
+    /// ```
+    pub fn find<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e Error> {
+        let mut next = Some(error);
+        while let Some(error) = next {
+            if let Some(own) = error.downcast_ref() {
+                return Some(own);
+            }
+            // ureq's has what it wraps in its text, not behind it.
+            #[cfg(feature = "ureq")]
+            if let Some(own) = error.downcast_ref().and_then(Error::in_ureq) {
+                return Some(own);
+            }
+            next = error.source();
+        }
+        None
+    }
+}
+
 #[cfg(feature = "ureq")]
 impl Error {
     /// This crate's error inside one of ureq's, if that is what it is.

@@ -100,6 +100,8 @@ pub enum Reason {
     Expired,
     /// The API refused the token.
     Refused,
+    /// The program asked for a new one ([`Session::refresh`](crate::Session::refresh)).
+    Requested,
 }
 
 /// A session's counters since it was built.
@@ -114,6 +116,8 @@ pub struct Stats {
     pub save_failures: u64,
     /// Of the refreshes, those for a token that was refused.
     pub refreshes_after_refusal: u64,
+    /// Of the refreshes, those that the program asked for ([`Session::refresh`](crate::Session::refresh)).
+    pub refreshes_on_request: u64,
     /// Attempts that failed and were repeated within their flight.
     pub repeated_attempts: u64,
     /// Flights that failed because the server refused the grant.

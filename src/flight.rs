@@ -30,10 +30,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use once_cell::sync::OnceCell;
-
 use crate::clock::{Clock, Tick};
-use crate::sync::{self, Condvar, Mutex, MutexGuard, ThreadId};
+use crate::sync::{self, Condvar, Leaf, Mutex, MutexGuard, ThreadId};
 
 pub(crate) struct Flight<T, E> {
     state: Mutex<State<T, E>>,
@@ -88,7 +86,7 @@ pub(crate) enum Current<T> {
 
 /// One flight's verdict, kept by all who joined it: a waiter that is slow to wake still finds the verdict of *its* flight
 /// when another has begun. Written and read under the mutex only.
-type Record<E> = Arc<OnceCell<E>>;
+type Record<E> = Arc<Leaf<Option<E>>>;
 
 /// What is to be destroyed when the mutex is free (rule 1).
 type Replaced<T, E> = (Option<Arc<T>>, Phase<E>);
@@ -180,7 +178,7 @@ impl<T, E: Clone> Flight<T, E> {
     }
 
     fn begin(&self, state: &mut State<T, E>, rest: Duration) -> Leader<'_, T, E> {
-        let record = Record::default();
+        let record = Record::new(Leaf::new(None));
         let phase = Phase::Refreshing { leader: sync::current_thread(), record: Arc::clone(&record) };
         // Rule 1: the last flight's error goes with the leader, to be destroyed when the mutex is free.
         let former = std::mem::replace(&mut state.phase, phase);
@@ -333,7 +331,7 @@ impl<T, E: Clone> Leader<'_, T, E> {
             Current::Becomes { value, usable } => Some((Some(Arc::new(value)), usable)),
         };
         let left = self.leave(|state, record| {
-            let unheard = record.set(error.clone());
+            let unheard = record.lock().replace(error.clone());
             let old = change.map(|(current, usable)| {
                 state.refused |= !usable;
                 std::mem::replace(&mut state.current, current)
@@ -345,7 +343,7 @@ impl<T, E: Clone> Leader<'_, T, E> {
 
     /// The same, but only for those who joined it: whoever comes next starts anew.
     pub(crate) fn fail_once(mut self, error: E) {
-        self.leave(|state, record| (record.set(error), std::mem::replace(&mut state.phase, Phase::Idle)));
+        self.leave(|state, record| (record.lock().replace(error), std::mem::replace(&mut state.phase, Phase::Idle)));
     }
 }
 
@@ -375,8 +373,9 @@ impl<T, E: Clone> Waiter<'_, T, E> {
                 }
                 _ => {}
             }
-            if let Some(error) = self.record.get() {
-                return Waited::Failed(error.clone());
+            let verdict = self.record.lock().clone();
+            if let Some(error) = verdict {
+                return Waited::Failed(error);
             }
             if !state.is_led_by(&self.record) {
                 return Waited::Abandoned;

@@ -10,9 +10,6 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 use zeroize::Zeroizing;
 
 /// A member's value, as far as anybody here needs it: what cannot be used must not make the rest unreadable.
-///
-/// serde_json keeps a text that has escapes in it in a buffer of its own while it reads, which is not wiped; tokens have
-/// none, unless a server escapes the `/`.
 #[derive(Default)]
 pub(crate) enum Value {
     Text(Zeroizing<String>),
@@ -37,11 +34,73 @@ pub(crate) fn read_object(text: &[u8], wanted: &[&str], take: &mut dyn FnMut(&st
     (matches!(value, Value::Object) && !refused).then_some(())
 }
 
+/// The same text with its needless escapes resolved: those of printable ASCII characters other than quotation mark and backslash.
+///
+/// serde_json reads a string that has escapes into a buffer of its own, which nobody wipes. Tokens have needless ones at most,
+/// from servers that escape `/` or `+`.
+#[cfg(feature = "ureq")]
+fn without_needless_escapes(text: &[u8]) -> Zeroizing<Vec<u8>> {
+    let mut resolved = Zeroizing::new(Vec::with_capacity(text.len()));
+    let mut is_string = false;
+    let mut rest = text.iter();
+    while let Some(byte) = rest.next() {
+        let mut byte = *byte;
+        if byte == b'"' {
+            is_string = !is_string;
+        } else if byte == b'\\' {
+            let resolves_to = if is_string { character(&mut rest) } else { None };
+            byte = resolves_to.unwrap_or_else(|| {
+                resolved.push(b'\\');
+                // Not looked at: it may be a quotation mark that does not end the string.
+                rest.next().copied().unwrap_or_default()
+            });
+        }
+        resolved.push(byte);
+    }
+    resolved
+}
+
+/// The character that a backslash before this stands for (RFC 8259 section 7), if it needs none.
+#[cfg(feature = "ureq")]
+fn character(rest: &mut std::slice::Iter<'_, u8>) -> Option<u8> {
+    let mut behind = rest.clone();
+    let character = match behind.next()? {
+        b'/' => b'/',
+        b'u' => {
+            let mut code = 0;
+            for _ in 0..4 {
+                code = 16 * code + char::from(*behind.next()?).to_digit(16)?;
+            }
+            u8::try_from(code).ok().filter(|c| matches!(c, b' '..=b'~') && !matches!(c, b'"' | b'\\'))?
+        }
+        _ => return None,
+    };
+    *rest = behind;
+    Some(character)
+}
+
 /// The members of these names, in this order; what is missing is [`Value::Other`]. `None` if the text is no JSON object.
 ///
 /// A byte order mark in front is ignored, as RFC 8259 §8.1 lets us: some servers send one.
 #[cfg(feature = "ureq")]
 pub(crate) fn read_members<const N: usize>(text: &[u8], names: [&str; N]) -> Option<[Value; N]> {
+    let (values, whole) = read_torn(text, names);
+    whole.map(|()| values)
+}
+
+/// The same as far as the text can be read: it may be cut off, or followed by something else.
+///
+/// A text that is not UTF-8, as all JSON should be (RFC 8259 §8.1), is read as Latin-1: what matters in it is ASCII.
+#[cfg(feature = "ureq")]
+pub(crate) fn read_torn<const N: usize>(text: &[u8], names: [&str; N]) -> ([Value; N], Option<()>) {
+    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
+    let latin_1 = std::str::from_utf8(text).is_err().then(|| {
+        // Enough from the start: a text that grows leaves a copy of itself behind.
+        let mut decoded = Zeroizing::new(String::with_capacity(2 * text.len()));
+        decoded.extend(text.iter().map(|byte| char::from(*byte)));
+        decoded
+    });
+    let text = latin_1.as_ref().map_or(text, |decoded| decoded.as_bytes());
     let mut values = std::array::from_fn(|_| Value::default());
     let mut take = |name: &str, value| {
         let place = names.iter().position(|wanted| *wanted == name);
@@ -50,8 +109,8 @@ pub(crate) fn read_members<const N: usize>(text: &[u8], names: [&str; N]) -> Opt
         }
         Some(())
     };
-    read_object(text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text), &names, &mut take)?;
-    Some(values)
+    let whole = read_object(&without_needless_escapes(text), &names, &mut take);
+    (values, whole)
 }
 
 /// Reads a value of any type: one visitor for all, which has no error of its own. In a small binary, the words of serde's
@@ -167,6 +226,34 @@ mod tests {
 
     #[cfg(feature = "ureq")]
     #[test]
+    fn escapes_mean_the_same_whether_they_are_needed_or_not() {
+        for (text, means) in [
+            (r"a\/b\u002Bc\u002b\u0041", "a/b+c+A"),
+            (r"\\/\\u002b", r"\/\u002b"),
+            (r#"\"\u0022\u005c\\"#, r#"""\\"#),
+            (r"\u00fc\ud83d\ude00\u007f\u0000\n", "\u{fc}\u{1f600}\u{7f}\0\n"),
+        ] {
+            let json = format!(r#"{{"a":"{text}"}}"#);
+            let [found] = read_members(json.as_bytes(), ["a"]).unwrap();
+            assert!(matches!(found, Value::Text(text) if *text == means), "{json}");
+        }
+        // A string that serde_json need not unescape is one that it keeps no copy of.
+        assert_eq!(*without_needless_escapes(br#"{"a\u002f":"\/\u002B\u007e"}"#), br#"{"a/":"/+~"}"#);
+        for wrong in [
+            r#"{"a":"\u"}"#,
+            r#"{"a":"\u00"}"#,
+            r#"{"a":"\u00+1"}"#,
+            r#"{"a":"\x"}"#,
+            r#"{"a":"\"#,
+            r#"{\u0020}"#,
+            r#"{\/}"#,
+        ] {
+            assert!(read_members(wrong.as_bytes(), ["a"]).is_none(), "{wrong}");
+        }
+    }
+
+    #[cfg(feature = "ureq")]
+    #[test]
     fn members_by_name_whatever_else_there_is() {
         let json = br#"{"x":{"a":"inner"},"b":["no text"],"a":"first","a":"last","c":7}"#;
         let [a, b, c, d] = read_members(json, ["a", "b", "c", "d"]).unwrap().map(Value::text);
@@ -175,5 +262,21 @@ mod tests {
         let [a] = read_members(b"\xef\xbb\xbf{\"a\":\"marked\"}", ["a"]).unwrap().map(Value::text);
         assert_eq!(a.as_deref(), Some("marked"));
         assert!(read_members(b"\xef\xbb\xbf\xef\xbb\xbf{}", ["a"]).is_none());
+        let [a] = read_members(b"{\"b\":\"\xff\",\"a\":\"l\xe4sen\"}", ["a"]).unwrap().map(Value::text);
+        assert_eq!(a.as_deref(), Some("l\u{e4}sen"));
+    }
+
+    #[cfg(feature = "ureq")]
+    #[test]
+    fn members_of_a_text_that_breaks_off() {
+        let whole = br#"{"a":"1","x":[{"a":"inner"}],"b":"2"}"#;
+        for end in 0..=whole.len() {
+            let ([a, b], is_whole) = read_torn(&whole[..end], ["a", "b"]);
+            assert_eq!(a.text().is_some(), end >= 8, "{end}");
+            assert_eq!(b.text().is_some(), end >= 36, "{end}");
+            assert_eq!(is_whole.is_some(), end == whole.len());
+        }
+        let ([a, b], is_whole) = read_torn(br#"{"a":"1"} and so on "b":"2""#, ["a", "b"]);
+        assert_eq!((a.text().as_deref(), b.text(), is_whole), (Some("1"), None, None));
     }
 }

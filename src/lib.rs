@@ -26,6 +26,7 @@
 //! | [`TokenStore`] | where the token outlives the process: [`MemoryStore`], `FileStore` |
 //! | [`Policy`] | when to refresh, how often to try, how long to wait |
 //! | [`Error`], [`ErrorKind`] | what went wrong, and what to do now |
+//! | [`SourceError`], [`Outcome`] | how an attempt to get a token failed, and what follows |
 //! | [`Event`], [`Stats`] | what happens inside, for an observer, and counted |
 //! | [`Clock`] | the time; [`ManualClock`] for tests |
 //! | [`challenge`], [`jwt`] | the two parsers, for whoever needs them |
@@ -37,12 +38,13 @@
 //! little before its end: callers wait for the one refresh under way. A 401 that is the token's fault does the same, and
 //! the refused request is sent again, once. No thread runs in the background.
 //!
-//! If a refresh fails, it matters how. *Rejected*: the session has ended, every caller is told at once, and nothing more
-//! is sent until [`Session::set`]. *Unavailable*: the flight tries again, then pauses, longer each time; as long as the
-//! old token lives, nobody sees an error. *Unknown*, when the request went out and no answer came: a refresh token that
-//! rotates may be spent, so there is one more try after a pause, and an error kind that says so.
+//! If a refresh fails, [`Outcome`] says how, and what follows: what callers hear, when it is tried again, what becomes of
+//! the stored token. While the old token lives, nobody sees an error. Only the authorization server's own refusal, with a
+//! code (`invalid_grant`), and a second lost response to a token request with a rotating refresh token need a new login:
+//! [`Event::LoginRequired`] tells it at once, and nothing more is sent until [`Session::set`]. Everything else is tried
+//! again, with pauses.
 //!
-//! All who wait for one refresh share its one verdict, and each has a deadline of its own.
+//! All who wait for one refresh get the same result, and each has a deadline of its own.
 //!
 //! # What it does not do
 //!
@@ -55,7 +57,14 @@
 //!
 //! Through the [`log`] facade, as ureq: refreshes, waits and replays at debug, failures at warn. No line at any level holds
 //! a token or a secret. ureq itself writes what goes over the wire at *trace*, tokens included: leave `ureq` and
-//! `ureq_proto` above that.
+//! `ureq_proto` above that. At *debug* it writes the address of each request, of token requests too, and the harmless headers
+//! of request and answer (`Host`, `Server`, `User-Agent`, `Date`, `Accept*`, `Content-*`, …). Path, query and `Location` are
+//! masked there only while *trace* is off for `ureq`, by [`log::max_level`] or the logger's `enabled`: a logger that filters
+//! in `log` alone gets them in debug lines, so keep keys out of token URLs.
+//!
+//! A logger may ship its lines through the same client. A line that is written while another one is being shipped is told
+//! once more, and no deeper than that; a call that would have to wait for a refresh fails instead
+//! ([`Reentrant`](ErrorKind::Reentrant)). ureq's own lines are not ours to stop: leave `ureq` out of what is shipped.
 //!
 //! # Features
 //!
@@ -77,54 +86,43 @@
 //!
 //! Needs rustc 1.85, as ureq does. A newer one is asked for in a minor release, never in a patch. `ureq`'s types are part
 //! of this API, so a new major version of ureq is one here.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 #![warn(unreachable_pub)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
 
-#[cfg(feature = "ureq")]
-mod body;
-pub mod challenge;
-#[cfg(feature = "ureq")]
-mod client;
 mod clock;
 mod error;
 mod events;
 mod flight;
-// Public to the fuzzers alone, which are no users.
-#[cfg(any(all(test, not(model)), fuzzing))]
-#[doc(hidden)]
-pub mod fuzzing;
+mod http;
 mod json;
 pub mod jwt;
 #[cfg(feature = "ureq")]
-mod middleware;
-#[cfg(test)]
-mod models;
-#[cfg(feature = "ureq")]
 pub mod oauth2;
-#[cfg(feature = "ureq")]
-mod origin;
 mod outcome;
-mod persist;
 mod policy;
-#[cfg(feature = "ureq")]
-mod redirect;
+#[cfg(any(test, fuzzing))]
+mod proof;
 mod session;
 mod source;
 mod store;
 mod sync;
 mod token;
 
-#[cfg(feature = "ureq")]
-pub use client::{Client, ClientBuilder};
 pub use clock::{Clock, ManualClock, SystemClock, Tick};
 pub use error::{Error, ErrorKind, Result};
 pub use events::{Event, Reason, Stats};
+pub use http::challenge;
 #[cfg(feature = "ureq")]
-pub use middleware::{MaxRedirects, NotReplayed};
+pub use http::{Client, ClientBuilder, MaxRedirects, NotReplayed};
 pub use outcome::Outcome;
 pub use policy::Policy;
+// For the fuzzers alone, which are no users.
+#[cfg(any(all(test, not(model)), fuzzing))]
+#[doc(hidden)]
+pub use proof::fuzzing;
 pub use session::{Session, SessionBuilder};
 pub use source::{Fetch, SourceError, TokenSource};
 #[cfg(all(feature = "file-store", any(target_os = "linux", target_os = "android", target_vendor = "apple")))]

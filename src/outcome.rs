@@ -133,8 +133,8 @@ impl Outcome {
 /// What an `error` code says, whatever the status; `None` if it is not known here.
 ///
 /// Where they come from: RFC 6749 §5.2, RFC 8628 §3.5, RFC 8707 §2, OpenID Connect Core §3.1.2.6; and what means the same
-/// elsewhere: `bad_refresh_token` and `incorrect_client_credentials` (GitHub), `invalid_refresh_token` and `token_revoked`
-/// (Slack), `invalid_token` (Spring, UAA), `expired_token`. `access_denied` is a user's refusal in a login, and
+/// elsewhere: `bad_refresh_token` and `incorrect_client_credentials` (GitHub), `invalid_refresh_token`, `token_revoked`,
+/// `bad_client_secret` and `invalid_client_id` (Slack), `invalid_token` (Spring, UAA), `expired_token`. `access_denied` is a user's refusal in a login, and
 /// in a refresh what servers say of limits: no verdict.
 #[cfg(feature = "ureq")]
 pub(crate) fn of_code(code: &str) -> Option<Outcome> {
@@ -147,7 +147,7 @@ pub(crate) fn of_code(code: &str) -> Option<Outcome> {
         (
             Outcome::Misconfigured,
             "invalid_client unauthorized_client unsupported_grant_type invalid_scope invalid_request invalid_target \
-             incorrect_client_credentials",
+             incorrect_client_credentials bad_client_secret invalid_client_id",
         ),
         (Outcome::Unavailable, "temporarily_unavailable server_error slow_down authorization_pending"),
     ];

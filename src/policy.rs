@@ -3,12 +3,14 @@
 
 mod history;
 mod jitter;
+mod life;
+mod settings;
 
 use std::time::Duration;
 
 use crate::clock::Tick;
 use crate::outcome::{Outcome, Retry};
-use crate::token::{Life, Token};
+use crate::token::Life;
 use crate::{Error, Result};
 pub(crate) use history::{Failure, History};
 use jitter::Jitter;
@@ -17,7 +19,7 @@ use jitter::Jitter;
 ///
 /// The defaults fit tokens of any life, from seconds to days: the windows are shares of the life with an upper bound. A
 /// fixed margin would refresh a short-lived token on every call.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct Policy {
     pub(crate) proactive: bool,
     pub(crate) reactive: bool,
@@ -35,7 +37,7 @@ pub struct Policy {
 }
 
 /// A share of a token's life, with an upper bound.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug)]
 struct Window {
     percent: u32,
     at_most: Duration,
@@ -68,108 +70,6 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// The default policy.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Whether tokens are looked at before a call and refreshed when they are due. On unless switched off.
-    #[must_use]
-    pub fn with_proactive(mut self, on: bool) -> Self {
-        self.proactive = on;
-        self
-    }
-
-    /// Whether a refused token (a 401) leads to a refresh. On unless switched off. Even then, a request that was refused
-    /// with a token which has been replaced meanwhile goes out again with the new one: that costs no refresh.
-    #[must_use]
-    pub fn with_reactive(mut self, on: bool) -> Self {
-        self.reactive = on;
-        self
-    }
-
-    /// The last part of a token's life in which one caller refreshes it while the others go on: `percent` of the life,
-    /// at most `at_most`. 20 % and 5 minutes unless set. Each process takes up to a third less, by chance, so that a
-    /// fleet does not refresh in step.
-    ///
-    /// A server may forbid early refreshes. That costs no caller an error: the old token serves, and the refresh is tried
-    /// again at the latest when the token counts as expired. To spare such a server the attempts, make the window no longer
-    /// than it allows: `with_stale_window(5, Duration::from_secs(30))` for one that refuses before the last 30 seconds of
-    /// 10 minutes.
-    #[must_use]
-    pub fn with_stale_window(mut self, percent: u32, at_most: Duration) -> Self {
-        self.stale = Window { percent, at_most };
-        self
-    }
-
-    /// The very last part, in which a token counts as expired already, since it must live until the server has read it:
-    /// `percent` of the life, at most `at_most`. 5 % and 10 seconds unless set.
-    #[must_use]
-    pub fn with_leeway(mut self, percent: u32, at_most: Duration) -> Self {
-        self.leeway = Window { percent, at_most };
-        self
-    }
-
-    /// How many times one flight asks the source when it is [unavailable](crate::SourceError::unavailable): 3 unless set.
-    /// After an [unknown](crate::SourceError::unknown) outcome it is asked once more at most. A caller that refreshes ahead of
-    /// time, with a token that lives, waits for no second attempt: that is another call's.
-    #[must_use]
-    pub fn with_attempts(mut self, attempts: u32) -> Self {
-        self.attempts = attempts;
-        self
-    }
-
-    /// The pause after a failed flight: `first`, doubled with each further failure up to `limit`, less up to a half by
-    /// chance, and never less than the server's `Retry-After`. 1 second and 5 minutes unless set. Where nobody was reached,
-    /// 30 seconds are the limit. Where the server refuses the client, the pause is the limit from the start.
-    #[must_use]
-    pub fn with_backoff(mut self, first: Duration, limit: Duration) -> Self {
-        self.backoff_first = first;
-        self.backoff_limit = limit;
-        self
-    }
-
-    /// How long one flight may take in all: 30 seconds unless set. At most three quarters of it go into waiting, for a store's
-    /// lock or between attempts.
-    #[must_use]
-    pub fn with_budget(mut self, budget: Duration) -> Self {
-        self.budget = budget;
-        self
-    }
-
-    /// How long a caller waits for somebody else's flight: 40 seconds unless set, and not less than the budget.
-    #[must_use]
-    pub fn with_wait_timeout(mut self, timeout: Duration) -> Self {
-        self.wait_timeout = timeout;
-        self
-    }
-
-    /// How long a caller without a usable token waits for the pause after a failed refresh to end: 2 seconds unless set,
-    /// once a call. If the pause is longer, the caller gets the error at once. Zero: always.
-    #[must_use]
-    pub fn with_patience(mut self, patience: Duration) -> Self {
-        self.patience = patience;
-        self
-    }
-
-    /// The loop breaker: how many refused tokens are replaced per `period`, 30 per 30 seconds unless set. A token that
-    /// was refused without ever having been accepted counts tenfold: then the trouble is the API's, and a new token will
-    /// not cure it. One that was accepted first was revoked, most likely, and counts a tenth.
-    #[must_use]
-    pub fn with_refusals(mut self, refusals: u32, period: Duration) -> Self {
-        self.refusals = refusals;
-        self.refusal_period = period;
-        self
-    }
-
-    /// Fixes what is otherwise drawn per process: the seed of all jitter. A fleet may use its devices' numbers, a test
-    /// any number.
-    #[must_use]
-    pub fn with_jitter_seed(mut self, seed: u64) -> Self {
-        self.jitter = Jitter::new(seed);
-        self
-    }
-
     /// Is every value of use?
     pub(crate) fn check(&self) -> Result<()> {
         let problem = if self.stale.percent > 90 || self.leeway.percent > 90 {
@@ -189,58 +89,6 @@ impl Policy {
             return Ok(());
         };
         Err(Error::invalid(problem))
-    }
-
-    /// When `token`'s windows begin, if its request was sent at `sent` and its answer came at `arrived`.
-    ///
-    /// The life is counted from before the request (the server's began somewhere in between), or from the server's own word
-    /// on how old the token is: what lies between its `iat` and the answer's `Date`. Unless it would be over on arrival: a
-    /// fresh token that looks expired is used, and a 401 decides.
-    pub(crate) fn life(
-        &self,
-        token: &Token,
-        sent: Tick,
-        arrived: Tick,
-        history: &History,
-        wall: Option<Duration>,
-    ) -> Life {
-        let lifetime = token
-            .told_lifetime()
-            .or(history.previous_lifetime)
-            .or_else(|| token.lifetime_from(history.server_time(arrived).or(wall)?));
-        let Some(lifetime) = lifetime else { return Life::default() };
-
-        let leeway = self.leeway.of(lifetime);
-        // Both count whole seconds, and come from one server: no clock of ours has a hand in it.
-        let age = token.server_time().zip(token.times().iat).and_then(|(date, iat)| date.checked_sub(iat));
-        let issued = age.map_or(sent, |age| arrived.before(age).max(sent));
-        let begin = if issued.after(lifetime.saturating_sub(leeway)) > arrived { issued } else { arrived };
-        let ends_at = begin.after(lifetime);
-        self.windows(lifetime, ends_at, ends_at.since(arrived))
-    }
-
-    /// The same for a token of unknown age, from a store or from the user: here the wall clock is all there is.
-    pub(crate) fn restored_life(&self, token: &Token, now: Tick, history: &History, wall: Option<Duration>) -> Life {
-        let times = token.times();
-        // A token that has just come by another way may bring the server's time with it.
-        let clock = token.server_time().or_else(|| history.time_of_day(now, wall));
-        if let (Some(lifetime), Some(received)) = (token.expires_in(), token.received_at()) {
-            // A clock that stands before the token came is wrong: the token is used, and a 401 decides.
-            let age = clock.and_then(|clock| clock.checked_sub(received)).unwrap_or_default();
-            return self.windows(lifetime, now.after(lifetime.saturating_sub(age)), lifetime);
-        }
-        let granted = token.claimed_lifetime().or(token.expires_in());
-        let rest = match (times.exp, clock) {
-            (Some(_), Some(clock)) if times.iat.is_none_or(|iat| iat <= clock) => {
-                let rest = token.lifetime_from(clock).unwrap_or_default();
-                Some(granted.map_or(rest, |granted| rest.min(granted)))
-            }
-            // A clock that stands before the token was made, or before 1970, is wrong; the token is used, and a 401 decides.
-            _ => granted,
-        };
-        let Some(rest) = rest else { return Life::default() };
-        let lifetime = granted.unwrap_or(rest);
-        self.windows(lifetime, now.after(rest), lifetime)
     }
 
     fn windows(&self, lifetime: Duration, ends_at: Tick, at_best: Duration) -> Life {
@@ -288,7 +136,7 @@ impl Policy {
     }
 
     /// The pause after a flight that failed, `failures` being how many have in a row, this one included.
-    pub(crate) fn backoff(&self, failures: u32, retry: Retry, retry_after: Option<Duration>) -> Duration {
+    pub(crate) fn pause_after(&self, failures: u32, retry: Retry, retry_after: Option<Duration>) -> Duration {
         let limit = match retry {
             Retry::ShortBackoff => self.backoff_limit.min(UNREACHED_LIMIT),
             _ => self.backoff_limit,

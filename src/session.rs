@@ -3,24 +3,25 @@
 mod builder;
 mod observer;
 mod refresh;
+mod shared;
+mod stored;
+mod view;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::clock::{Clock, Seconds, SystemClock, Tick};
+use crate::clock::{Seconds, Tick};
 use crate::events::{Event, Stats};
-use crate::flight::{Entry, Flight, Need, Waited};
-use crate::persist::{Behind, Keep};
-use crate::policy::{Freshness, History, Policy};
-use crate::source::{SourceError, TokenSource};
-use crate::sync::Leaf;
-use crate::token::{Life, Origin, Token};
+use crate::flight::{Entry, Waited};
+use crate::source::SourceError;
+use crate::token::{Origin, Token};
 use crate::{Error, ErrorKind, Result};
 
 pub use builder::SessionBuilder;
-use observer::Observer;
-pub(crate) use refresh::{Between, Look};
+use shared::Shared;
+use stored::Unsaved;
+use view::Request;
 
 /// One token and where the next one comes from. Clones are the same session.
 ///
@@ -35,23 +36,13 @@ pub(crate) use refresh::{Between, Look};
 /// assert_eq!(session.token()?.secret(), "an-access-token");
 /// # Ok::<(), ureq_auth::Error>(())
 /// ```
+///
+/// # After `fork`
+///
+/// A forked child that runs no other program has a copy: it spends the parent's refresh token, sends on its connections, and
+/// waits in vain for its refresh. Build sessions after the fork; they share a login by way of a store.
 #[derive(Clone)]
 pub struct Session(Arc<Shared>);
-
-pub(crate) struct Shared {
-    pub(crate) flight: Flight<Token, Error>,
-    pub(crate) policy: Policy,
-    pub(crate) clock: Box<dyn Clock>,
-    source: Box<dyn TokenSource>,
-    keeper: Option<Box<dyn Keep>>,
-    observer: Option<Observer>,
-    history: Leaf<History>,
-    stats: Leaf<Stats>,
-    /// Whose tokens these are.
-    pub(crate) owner: Option<String>,
-    /// Tells this session's tokens from another's, whose generations mean nothing here.
-    id: usize,
-}
 
 /// What becomes of a refusal that was reported.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -64,48 +55,7 @@ enum Refusal {
     Ignored,
 }
 
-/// What a caller asks of a token.
-#[derive(Clone, Copy)]
-pub(crate) struct Wish {
-    pub(crate) valid_for: Duration,
-    /// The generation that was refused, and whether the API had accepted it before.
-    refused: Option<u64>,
-}
-
-/// What one flight is about.
-#[derive(Clone, Copy)]
-pub(crate) struct Errand {
-    pub(crate) wish: Wish,
-    pub(crate) begin: Tick,
-    /// Which login it was begun with: what comes of it says nothing of a later one.
-    login: u64,
-    /// The token that is to be replaced lives: nobody has to wait.
-    ahead: bool,
-}
-
 impl Session {
-    /// A session on `source`, with everything else as it is by default. It starts without a token; the first call
-    /// gets one.
-    ///
-    /// # Errors
-    ///
-    /// [`InvalidInput`](ErrorKind::InvalidInput) if the source is not fit for use: a bad address, an empty token.
-    pub fn new(source: impl TokenSource + 'static) -> Result<Self> {
-        Self::builder(source).build()
-    }
-
-    /// A session on `source` with settings of your own.
-    pub fn builder(source: impl TokenSource + 'static) -> SessionBuilder {
-        SessionBuilder {
-            source: Box::new(source),
-            store: None,
-            token: None,
-            policy: Policy::default(),
-            clock: Box::new(SystemClock),
-            observer: None,
-        }
-    }
-
     /// A token to use now.
     ///
     /// Returns at once if the token is fresh. If it is near its end, one caller refreshes it here and now, and the others
@@ -117,7 +67,7 @@ impl Session {
     /// than [`Policy::with_wait_timeout`] allows.
     #[inline]
     pub fn token(&self) -> Result<Arc<Token>> {
-        self.obtain(Wish { valid_for: Duration::ZERO, refused: None })
+        self.obtain(Request::default())
     }
 
     /// A token that lives for `valid_for` from now on: before a long upload.
@@ -129,7 +79,19 @@ impl Session {
     ///
     /// As [`token`](Session::token).
     pub fn token_valid_for(&self, valid_for: Duration) -> Result<Arc<Token>> {
-        self.obtain(Wish { valid_for, refused: None })
+        self.obtain(Request { valid_for, ..Request::default() })
+    }
+
+    /// Gets a new token now, whatever the present one's age: after a change of roles or scopes at the server, which only a
+    /// new token knows of. A refresh under way will do. Others go on with the present token meanwhile; it stays in force if
+    /// this fails.
+    ///
+    /// # Errors
+    ///
+    /// As [`token`](Session::token), also while the present token lives.
+    pub fn refresh(&self) -> Result<Arc<Token>> {
+        let generation = self.0.flight.current().1;
+        self.obtain(Request { renews: Some(generation), ..Request::default() })
     }
 
     /// Reports that a server refused `token`, and gets the next one: by a refresh, or without one where the token has been
@@ -159,7 +121,7 @@ impl Session {
                  refreshing after a refusal is switched off; see what the API says with its 401",
             ));
         }
-        self.obtain(Wish { valid_for: Duration::ZERO, refused: Some(generation) })
+        self.obtain(Request { refused: Some(generation), ..Request::default() })
     }
 
     fn judge_refusal(&self, token: &Token) -> Refusal {
@@ -193,19 +155,19 @@ impl Session {
     /// same, and is stored by the next call that can, or when the session is dropped.
     pub fn set(&self, token: Token) -> Result<()> {
         let shared = &*self.0;
-        self.put(token, Some(Behind::ByHand));
-        let Some(keeper) = &shared.keeper else { return Ok(()) };
-        shared.report(keeper.catch_up(shared, shared.policy.budget)).map(drop)
+        self.put(token, Some(Unsaved::ByHand));
+        let Some(store) = &shared.store else { return Ok(()) };
+        shared.report(store.save_unsaved(shared.view(), shared.policy.budget)).map(drop)
     }
 
-    /// `behind`: what the store is with it.
-    fn put(&self, token: Token, behind: Option<Behind>) {
+    /// `unsaved`: what the store is to do about it.
+    fn put(&self, token: Token, unsaved: Option<Unsaved>) {
         let shared = &*self.0;
-        let life = shared.restored_life(&token);
+        let life = shared.view().restored_life(&token);
         shared.flight.install(token.has_access(), |generation| {
             shared.history.lock().begin_login();
-            if let (Some(keeper), Some(behind)) = (&shared.keeper, behind) {
-                keeper.fall_behind(behind);
+            if let (Some(store), Some(unsaved)) = (&shared.store, unsaved) {
+                store.mark_unsaved(unsaved);
             }
             shared.seal(token, life, generation)
         });
@@ -226,17 +188,22 @@ impl Session {
     /// token all the same, but the store still holds it, until that can be cured when the session is dropped.
     pub fn end(&self) -> Result<Option<Arc<Token>>> {
         let (token, stored) = self.end_both();
-        stored.map(|()| token)
+        stored.map(|()| token.filter(|token| token.has_access()))
     }
 
-    /// The same for whoever wants the token whatever the store says.
+    /// The same for whoever wants the token whatever the store says, or what the next one would be got with.
     pub(crate) fn end_both(&self) -> (Option<Arc<Token>>, Result<()>) {
+        let (token, stored) = self.end_and_empty();
+        (self.0.with_the_sources_own(token), stored)
+    }
+
+    fn end_and_empty(&self) -> (Option<Arc<Token>>, Result<()>) {
         let shared = &*self.0;
         let error = Error::new(ErrorKind::LoggedOut, "logged out: log in again, then set the session's token");
         let token = shared.flight.end(error);
-        let Some(keeper) = &shared.keeper else { return (token, Ok(())) };
-        keeper.fall_behind(Behind::ByHand);
-        match shared.report(keeper.empty(shared)) {
+        let Some(store) = &shared.store else { return (token, Ok(())) };
+        store.mark_unsaved(Unsaved::ByHand);
+        match shared.report(store.empty(shared.view())) {
             Ok(stored) => (stored.map(Arc::new).or(token), Ok(())),
             Err(error) => (token, Err(error)),
         }
@@ -271,8 +238,8 @@ impl Session {
     /// Of the store, [`Store`](ErrorKind::Store) or [`Timeout`](ErrorKind::Timeout): what is in force is not what is stored.
     pub fn flush(&self) -> Result<()> {
         let shared = &*self.0;
-        let Some(keeper) = shared.keeper.as_ref().filter(|keeper| keeper.is_behind()) else { return Ok(()) };
-        if shared.report(keeper.catch_up(shared, shared.policy.budget))? {
+        let Some(store) = shared.store.as_ref().filter(|store| store.has_unsaved()) else { return Ok(()) };
+        if shared.report(store.save_unsaved(shared.view(), shared.policy.budget))? {
             shared.emit(Event::SavedLate);
         }
         Ok(())
@@ -289,20 +256,20 @@ impl Session {
     }
 
     #[inline]
-    fn obtain(&self, wish: Wish) -> Result<Arc<Token>> {
+    fn obtain(&self, request: Request) -> Result<Arc<Token>> {
         // Read before the lock is taken: the lock is held as shortly as can be.
         let now = self.0.clock.now();
         let patience = self.0.policy.patience;
-        match self.0.flight.enter(now, patience, |token, generation| self.0.need(wish, token, generation, now)) {
+        match self.0.flight.enter(now, patience, |token, generation| self.0.need(request, token, generation, now)) {
             Entry::Ready(token) => Ok(token),
-            entry => self.obtain_slowly(wish, entry, now.after(self.0.policy.wait_timeout)),
+            entry => self.obtain_slowly(request, entry, now.after(self.0.policy.wait_timeout)),
         }
     }
 
     #[cold]
     fn obtain_slowly<'a>(
         &'a self,
-        wish: Wish,
+        request: Request,
         mut entry: Entry<'a, Token, Error>,
         mut deadline: Tick,
     ) -> Result<Arc<Token>> {
@@ -312,7 +279,7 @@ impl Session {
                 Entry::Ready(token) => return Ok(token),
                 Entry::Failed(error) => return Err(error),
                 Entry::Reentrant => return Err(SourceError::reentrant().into_error(None)),
-                Entry::Lead(leader) => match shared.lead(leader, wish) {
+                Entry::Lead(leader) => match shared.lead(leader, request) {
                     Ok(Some(token)) => return Ok(token),
                     Ok(None) => {
                         // It has led, not waited: what comes now has its whole time.
@@ -321,10 +288,7 @@ impl Session {
                     }
                     Err(error) => Some(error),
                 },
-                // It would be told that it waits, and wait once more for what it waits for, and so on without an end.
-                Entry::Join(_) if shared.observer.as_ref().is_some_and(Observer::is_told_here) => {
-                    Some(SourceError::reentrant().into_error(None))
-                }
+                Entry::Join(_) if shared.observer.is_told_here() => Some(SourceError::reentrant().into_error(None)),
                 Entry::Join(waiter) => {
                     let begin = shared.clock.now();
                     shared.emit(Event::WaitStarted);
@@ -332,8 +296,8 @@ impl Session {
                     let timed_out = matches!(waited, Waited::TimedOut);
                     shared.emit(Event::WaitEnded { waited: shared.clock.now().since(begin), timed_out });
                     match waited {
-                        // The leader may have wished for less.
-                        Waited::Published(_) if !wish.valid_for.is_zero() => None,
+                        // The leader may have requested for less.
+                        Waited::Published(_) if !request.valid_for.is_zero() => None,
                         Waited::Published(token) => return Ok(token),
                         Waited::Failed(error) => Some(error),
                         Waited::Abandoned => None,
@@ -350,10 +314,10 @@ impl Session {
             };
             let now = shared.clock.now();
             if let Some(error) = error {
-                return shared.fall_back(wish, now).ok_or(error);
+                return shared.fall_back(request, now).ok_or(error);
             }
             // One pause a call is sat out, or one flight waited for.
-            let judge = |token: &Token, generation| shared.need(wish, token, generation, now);
+            let judge = |token: &Token, generation| shared.need(request, token, generation, now);
             entry = shared.flight.enter(now, Duration::ZERO, judge);
             // Only now: a token that is there is worth having at any time.
             if now >= deadline && matches!(entry, Entry::Lead(_) | Entry::Join(_)) {
@@ -362,67 +326,8 @@ impl Session {
                     "one refresh after the other was given up half-way, until this call's waiting time was over: \
                      see whether the token source panics",
                 );
-                return shared.fall_back(wish, now).ok_or(error);
+                return shared.fall_back(request, now).ok_or(error);
             }
-        }
-    }
-}
-
-impl Shared {
-    #[inline]
-    fn need(&self, wish: Wish, token: &Token, generation: u64, now: Tick) -> Need {
-        match self.due(wish, token, generation, now) {
-            // It is good, but it is not stored: one caller sees to that.
-            Need::None if self.keeper.as_ref().is_some_and(|keeper| keeper.is_behind()) => Need::Advisory,
-            need => need,
-        }
-    }
-
-    #[inline]
-    fn due(&self, wish: Wish, token: &Token, generation: u64, now: Tick) -> Need {
-        // Rule 3: a refusal is about one generation. If a later one is out, its own age decides.
-        if wish.refused == Some(generation) {
-            return Need::Refused;
-        }
-        match self.policy.freshness(&token.life, now, wish.valid_for) {
-            Freshness::Fresh => Need::None,
-            Freshness::Stale => Need::Advisory,
-            Freshness::Expired { usable } => Need::Mandatory { usable },
-        }
-    }
-
-    /// The token that is there, if it still serves: a refresh that failed is nobody's error while it lives.
-    fn fall_back(&self, wish: Wish, now: Tick) -> Option<Arc<Token>> {
-        let (current, generation, refused) = self.flight.current();
-        let current = current.filter(|_| !refused)?;
-        let usable = match self.need(wish, &current, generation, now) {
-            Need::None | Need::Advisory => true,
-            Need::Mandatory { usable } => usable,
-            Need::Refused => false,
-        };
-        usable.then_some(current)
-    }
-
-    fn seal(&self, mut token: Token, life: Life, generation: u64) -> Token {
-        token.life = life;
-        token.origin = Origin { session: self.id, generation };
-        token
-    }
-
-    /// Counts, logs, tells: outside every lock but the counters' own.
-    pub(crate) fn emit(&self, event: Event<'_>) {
-        self.stats.lock().count(&event);
-        log::log!(event.level(), "{event}");
-        if let Some(observer) = &self.observer {
-            observer.tell(&event);
-        }
-    }
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        if let Some(keeper) = &self.keeper {
-            keeper.finish(self);
         }
     }
 }

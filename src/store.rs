@@ -5,22 +5,20 @@
 
 #[cfg(all(feature = "file-store", any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
 mod file;
+mod memory;
 pub(crate) mod text;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use zeroize::Zeroizing;
-
-use crate::clock::{Clock as _, SystemClock, Tick};
-use crate::policy::History;
-use crate::sync::{Condvar, Leaf, Mutex};
+use crate::clock::Tick;
 use crate::token::Secret;
 use crate::{Error, Result, Token};
 
 #[cfg(all(feature = "file-store", any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
 pub use file::FileStore;
+pub use memory::MemoryStore;
 
 /// Where a session keeps its token, so that the next process starts with it and processes beside it share it.
 ///
@@ -50,6 +48,34 @@ pub trait TokenStore: Send + Sync {
     /// What to call it in an error: "the token file /var/lib/my-program/token". No secret.
     fn place(&self) -> String {
         "the token store".to_owned()
+    }
+}
+
+impl<S: TokenStore + ?Sized> TokenStore for Box<S> {
+    fn load(&self) -> Result<Option<Stored>> {
+        (**self).load()
+    }
+
+    fn exclusive(&self, timeout: Duration) -> Result<Box<dyn Exclusive + '_>> {
+        (**self).exclusive(timeout)
+    }
+
+    fn place(&self) -> String {
+        (**self).place()
+    }
+}
+
+impl<S: TokenStore + ?Sized> TokenStore for Arc<S> {
+    fn load(&self) -> Result<Option<Stored>> {
+        (**self).load()
+    }
+
+    fn exclusive(&self, timeout: Duration) -> Result<Box<dyn Exclusive + '_>> {
+        (**self).exclusive(timeout)
+    }
+
+    fn place(&self) -> String {
+        (**self).place()
     }
 }
 
@@ -118,33 +144,8 @@ pub(crate) struct Refusal {
 }
 
 impl Stored {
-    /// The text form: one line of JSON, tagged with its version, wiped on drop.
-    ///
-    /// ```json
-    /// {"version":1,"access_token":"…","refresh_token":"…","scope":"…","lifetime_ms":3600000,"received_at_ms":1767225600000}
-    /// ```
-    ///
-    /// `version` is always there, and `access_token` or `refresh_token`. `received_at_ms` is the time since 1970-01-01 00:00
-    /// UTC at which the token was asked for, corrected by the server's clock where that is known. `owner` says whose token it
-    /// is ([`TokenSource::owner`](crate::TokenSource::owner)). `refused` and `refused_code` are there once the authorization
-    /// server has refused to renew it, with what it said: without them, the refresh token is tried again.
-    pub fn to_text(&self) -> Zeroizing<String> {
-        text::write(self)
-    }
-
-    /// Reads the text form. Members that it does not know are passed over, so that a member may be added without a new
-    /// version; a version other than 1 has a meaning that this crate cannot know.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Store`](crate::ErrorKind::Store) if it is not that form, or of a later version. The store should keep
-    /// the text in both cases: it may be worth a look, or a newer program's.
-    pub fn from_text(text: &str) -> Result<Self> {
-        text::read(text.as_bytes()).map_err(|unreadable| Error::store(format!("the stored token {unreadable}")))
-    }
-
-    /// The token as it is to be stored at `now`.
-    pub(crate) fn of(token: &Token, now: Tick, history: &History, wall: Option<Duration>) -> Self {
+    /// The token as it is to be stored at `now`, which is that time of day.
+    pub(crate) fn of(token: &Token, now: Tick, time_of_day: Option<Duration>) -> Self {
         let life = token.life;
         // Not by way of when its life began: that may have been before the clock's zero, which on Linux is the device's start.
         let age = life.lifetime.zip(life.ends_at).map_or(Duration::ZERO, |(lifetime, end)| {
@@ -155,7 +156,7 @@ impl Stored {
             refresh: token.refresh_secret().map(|refresh| Secret::new(refresh.to_owned())),
             scope: token.scope().map(str::to_owned),
             lifetime: life.lifetime,
-            received: history.time_of_day(now, wall).map(|time| time.saturating_sub(age)),
+            received: time_of_day.map(|time| time.saturating_sub(age)),
             owner: None,
             refused: None,
         }
@@ -163,6 +164,14 @@ impl Stored {
 
     pub(crate) fn owned_by(mut self, owner: Option<&str>) -> Self {
         self.owner = owner.map(str::to_owned);
+        self
+    }
+
+    /// Where no owner is known, whoever had the login before still has it.
+    pub(crate) fn or_owned_by(mut self, before: Option<&Stored>) -> Self {
+        if self.owner.is_none() {
+            self.owner = before.and_then(|before| before.owner.clone());
+        }
         self
     }
 
@@ -212,6 +221,10 @@ impl Stored {
         self.key() == token.refresh_secret().unwrap_or(token.secret())
     }
 
+    pub(crate) fn has_key_of_stored(&self, other: &Stored) -> bool {
+        self.key() == other.key()
+    }
+
     fn access(&self) -> &str {
         self.access.as_ref().map_or("", Secret::secret)
     }
@@ -232,94 +245,5 @@ impl fmt::Debug for Stored {
             .field("owner", owner)
             .field("refused", refused)
             .finish_non_exhaustive()
-    }
-}
-
-/// A store in memory: sessions of one process that share a login, and tests. Clones are one store.
-#[derive(Clone)]
-pub struct MemoryStore(Arc<Memory>);
-
-struct Memory {
-    stored: Leaf<Option<Stored>>,
-    /// Somebody is in the exclusive section.
-    busy: Mutex<bool>,
-    left: Condvar,
-}
-
-impl MemoryStore {
-    /// An empty store.
-    pub fn new() -> Self {
-        MemoryStore(Arc::new(Memory { stored: Leaf::new(None), busy: Mutex::new(false), left: Condvar::new() }))
-    }
-}
-
-impl Default for MemoryStore {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl TokenStore for MemoryStore {
-    fn load(&self) -> Result<Option<Stored>> {
-        Ok(self.0.stored.lock().clone())
-    }
-
-    fn exclusive(&self, timeout: Duration) -> Result<Box<dyn Exclusive + '_>> {
-        let deadline = SystemClock.now().after(timeout);
-        let mut busy = self.0.busy.lock();
-        while *busy {
-            let left = deadline.since(SystemClock.now());
-            if left.is_zero() {
-                return Err(Error::store_busy(format!("another session has kept the store in memory for {timeout:?}")));
-            }
-            self.0.left.wait(&mut busy, Some(left));
-        }
-        *busy = true;
-        Ok(Box::new(Inside(&self.0)))
-    }
-}
-
-struct Inside<'a>(&'a Memory);
-
-impl Inside<'_> {
-    fn replace(&mut self, stored: Option<Stored>) {
-        let old = std::mem::replace(&mut *self.0.stored.lock(), stored);
-        drop(old);
-    }
-}
-
-impl Exclusive for Inside<'_> {
-    fn load(&mut self) -> Result<Option<Stored>> {
-        Ok(self.0.stored.lock().clone())
-    }
-
-    fn prepare(&mut self) -> Result<()> {
-        Ok(())
-    }
-
-    fn save(&mut self, stored: &Stored) -> Result<()> {
-        self.replace(Some(stored.clone()));
-        Ok(())
-    }
-
-    fn remove(&mut self) -> Result<()> {
-        self.replace(None);
-        Ok(())
-    }
-}
-
-impl Drop for Inside<'_> {
-    fn drop(&mut self) {
-        let mut busy = self.0.busy.lock();
-        *busy = false;
-        self.0.left.notify_all(&busy);
-    }
-}
-
-impl fmt::Debug for MemoryStore {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A copy: what it is written to is the caller's code, and may be slow, or look here.
-        let stored = self.0.stored.lock().clone();
-        f.debug_struct("MemoryStore").field("stored", &stored).finish_non_exhaustive()
     }
 }

@@ -19,7 +19,8 @@ pub(crate) const MAX_LIFETIME: Duration = Duration::from_secs(366 * 24 * 3600);
 
 /// An access token, ready to be sent, and what came with it.
 ///
-/// There is no `Display`, its `Debug` shows no secret, and its memory is wiped when the last user lets go of it.
+/// There is no `Display`, its `Debug` shows no secret, and its memory is wiped when the last user lets go of it. (What ureq and
+/// a TLS library copy into buffers of theirs is not this crate's to wipe.)
 pub struct Token {
     /// The value of the `Authorization` header, scheme and all; the token itself is the part after [`SCHEME`].
     authorization: Secret,
@@ -147,7 +148,8 @@ impl Token {
         self.refresh.as_ref().map(Secret::secret)
     }
 
-    /// The granted scope, if the server named it.
+    /// The granted scope, if the server named it. From a token answer it has only the words that RFC 6749 §3.3 allows: what
+    /// is shown of it cannot steer a terminal.
     pub fn scope(&self) -> Option<&str> {
         self.scope.as_deref()
     }
@@ -173,8 +175,15 @@ impl Token {
         &self.header
     }
 
-    pub(crate) fn expires_in(&self) -> Option<Duration> {
+    /// The life as the server gave it, if it did ([`with_expires_in`](Token::with_expires_in)).
+    pub fn expires_in(&self) -> Option<Duration> {
         self.expires_in
+    }
+
+    /// What is left of its life at `now`, a moment of its session's [`Clock`](crate::Clock) (`SystemClock.now()` unless
+    /// set); zero if it has ended, `None` if nothing tells, or while it is not published.
+    pub fn time_left(&self, now: Tick) -> Option<Duration> {
+        Some(self.life.ends_at?.since(now))
     }
 
     /// The life by what came with the token alone: no clock of this device had a hand in it.
@@ -193,7 +202,9 @@ impl Token {
         Some(self.times.exp?.checked_sub(time)?.min(MAX_LIFETIME)).filter(|rest| !rest.is_zero())
     }
 
-    pub(crate) fn server_time(&self) -> Option<Duration> {
+    /// The server's time when it issued the token, since 1970-01-01 00:00 UTC, if it is known
+    /// ([`with_server_time`](Token::with_server_time)).
+    pub fn server_time(&self) -> Option<Duration> {
         self.server_time
     }
 
@@ -227,6 +238,11 @@ impl Token {
     /// Is it renewed with the same refresh token as `other`?
     pub(crate) fn has_refresh_of(&self, other: &Token) -> bool {
         self.refresh.is_some() && self.refresh_secret() == other.refresh_secret()
+    }
+
+    /// Is it renewed with the same credential as `other`?
+    pub(crate) fn is_renewed_like(&self, other: &Token) -> bool {
+        self.refresh_secret().unwrap_or(self.secret()) == other.refresh_secret().unwrap_or(other.secret())
     }
 
     /// An answer without a refresh token leaves the old one in force (RFC 6749 §6).

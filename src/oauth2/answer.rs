@@ -13,13 +13,17 @@
 //! | 408, 425, 429, 5xx | anything else | unavailable, with the answer's `Retry-After` |
 //! | other 4xx | anything else | misconfigured: most likely the wrong address |
 //!
-//! A new refresh token in an answer of 2xx is kept, whatever is wrong with the rest: the server has spent the old one.
+//! A new refresh token in an answer of 2xx is kept, whatever is wrong with the rest: the server has spent the old one. Where the
+//! answer is cut off behind it, or cannot be read, it is unavailable: the new one is good for the next attempt.
 
 use std::mem;
 use std::time::Duration;
 
+use zeroize::Zeroizing;
+
 use super::date::since_1970;
-use super::fields::Fields;
+use super::fields::{Fields, refresh_token_in};
+use super::quote::quote;
 use crate::outcome::{Outcome, of_code, of_status};
 use crate::{SourceError, Token};
 
@@ -64,21 +68,28 @@ impl Answer<'_> {
             )));
         }
         match self.fields() {
-            Ok(mut fields) => match fields.error.as_deref().and_then(|code| self.code(code)) {
+            Ok(mut fields) => match fields.error.as_deref().and_then(|code| self.code(code, &fields)) {
                 Some(code) => {
-                    let error = self.refusal(code, fields.error_description.as_deref());
-                    Err(self.with_renewed(error, &mut fields))
+                    let error = self.refusal(code, &fields);
+                    Err(self.with_renewed(error, &mut fields.refresh_token))
                 }
                 None if self.is_success() => Ok(fields),
                 None => Err(self.failure("with JSON that has no error code")),
             },
-            Err(what) => Err(self.failure(&what)),
+            Err(what) => Err(self.keep_what_came(self.failure(&what))),
         }
     }
 
-    /// A success that is of no use may have cost the old refresh token: then the new one must not be lost with it.
-    fn with_renewed(&self, error: SourceError, fields: &mut Fields) -> SourceError {
-        match &mut fields.refresh_token {
+    /// The answer breaks off, or cannot be read to its end: the new refresh token may be in what can.
+    pub(crate) fn keep_what_came(&self, error: SourceError) -> SourceError {
+        self.with_renewed(error, &mut refresh_token_in(self.body))
+    }
+
+    /// A success that is of no use may have cost the old refresh token: then the new one must not be lost with it. If it names
+    /// the old one, that one stays in force.
+    fn with_renewed(&self, error: SourceError, refresh_token: &mut Option<Zeroizing<String>>) -> SourceError {
+        match refresh_token {
+            Some(same) if self.is_success() && self.secrets.contains(&same.as_str()) => error.repeatable(),
             Some(renewed) if self.is_success() => error.with_new_refresh_token(mem::take(&mut **renewed)),
             _ => error,
         }
@@ -102,7 +113,7 @@ impl Answer<'_> {
     fn token(&self, mut fields: Fields) -> Result<Token, SourceError> {
         let mut token = match self.access_token(&mut fields) {
             Ok(token) => token,
-            Err(error) => return Err(self.with_renewed(error, &mut fields)),
+            Err(error) => return Err(self.with_renewed(error, &mut fields.refresh_token)),
         };
         if let Some(refresh_token) = &mut fields.refresh_token {
             token = token.with_refresh_token(mem::take(&mut **refresh_token));
@@ -124,7 +135,7 @@ impl Answer<'_> {
         let token_type = fields.token_type.as_deref().unwrap_or_default().trim_ascii();
         let is_named = |name: &str| token_type.eq_ignore_ascii_case(name);
         if !(token_type.is_empty() || is_named("bearer") || self.token_type.is_some_and(is_named)) {
-            let token_type = self.clean(token_type, MAX_CODE).unwrap_or_default();
+            let token_type = self.clean_of(token_type, MAX_CODE, fields).unwrap_or_default();
             return Err(SourceError::misconfigured(format!(
                 "the token endpoint issued a token of type {token_type:?}; if it is sent as a Bearer token all the same, \
                  say so by with_token_type"
@@ -143,18 +154,19 @@ impl Answer<'_> {
     }
 
     /// A known code is passed on as it is: it is no secret, even if a secret is a part of it.
-    fn code(&self, code: &str) -> Option<String> {
-        if of_code(code).is_some() { Some(code.to_owned()) } else { self.clean(code, MAX_CODE) }
+    fn code(&self, code: &str, fields: &Fields) -> Option<String> {
+        if of_code(code).is_some() { Some(code.to_owned()) } else { self.clean_of(code, MAX_CODE, fields) }
     }
 
     /// An error with a code (RFC 6749 §5.2).
-    fn refusal(&self, code: String, description: Option<&str>) -> SourceError {
+    fn refusal(&self, code: String, fields: &Fields) -> SourceError {
         let outcome = of_code(&code).unwrap_or_else(|| match self.status {
             // Some servers send their errors with 200; the code says that no token was issued.
             200..300 => Outcome::Refused,
             status => of_status(status),
         });
-        let description = description.and_then(|text| self.clean(text, MAX_DESCRIPTION));
+        let description = fields.error_description.as_deref();
+        let description = description.and_then(|text| self.clean_of(text, MAX_DESCRIPTION, fields));
         let description = description.map(|text| format!(": {text}")).unwrap_or_default();
         self.error(outcome, format!("the {} endpoint answered {} {code}{description}", self.what, self.status))
             .with_code(code)
@@ -187,7 +199,7 @@ impl Answer<'_> {
 
     /// `Retry-After`: seconds, or a date, which is read against the answer's own `Date` (RFC 9110 §10.2.3). Our own clock
     /// may be wrong.
-    fn pause(&self) -> Option<Duration> {
+    pub(crate) fn pause(&self) -> Option<Duration> {
         let value = self.retry_after?.trim_ascii();
         if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
             // More digits than fit are still "long": the session has a limit of its own.
@@ -196,50 +208,19 @@ impl Answer<'_> {
         Some(since_1970(value)?.saturating_sub(since_1970(self.date?)?))
     }
 
-    /// A text of the server's, fit for an error: only what is [`readable`], no secret, not longer than `limit`. None if
-    /// nothing is left.
-    fn clean(&self, text: &str, limit: usize) -> Option<String> {
-        let mut clean = String::new();
-        let mut rest = text;
-        // One pass for all secrets, so that one is never searched for in another's place; the longest that fits goes.
-        while let Some((end, c)) = readable(rest).next() {
-            let secret = self.secrets.iter().map(|secret| reads_as(rest, secret)).max().unwrap_or(0);
-            let mut buffer = [0; 4];
-            let piece = if secret > 0 { REDACTED } else { c.encode_utf8(&mut buffer) };
-            if clean.len() + piece.len() > limit {
-                break;
-            }
-            clean.push_str(piece);
-            rest = rest.get(secret.max(end)..)?;
-        }
-        Some(clean.trim_ascii()).filter(|clean| !clean.is_empty()).map(str::to_owned)
+    /// A text of the server's, fit for an error. None if nothing is left.
+    pub(crate) fn clean(&self, text: &str, limit: usize) -> Option<String> {
+        quote(text, limit, self.secrets)
     }
-}
 
-const REDACTED: &str = "[redacted]";
-
-/// What of a text may be in an error (RFC 6749 §5.2: ASCII without controls, `"` and `\`), each with the place of its end.
-fn readable(text: &str) -> impl Iterator<Item = (usize, char)> {
-    text.char_indices().filter_map(|(at, c)| match c {
-        ' ' | '!' | '#'..='[' | ']'..='~' => Some((at + 1, c)),
-        // A line break between two words must not make one word of them.
-        c if c.is_whitespace() => Some((at + c.len_utf8(), ' ')),
-        _ => None,
-    })
-}
-
-/// How far `text` begins like `secret`, zero if it does not. What is compared is what can be read of both: a server that
-/// wraps or escapes what it echoes must not have the secret put together again by what is left out.
-fn reads_as(text: &str, secret: &str) -> usize {
-    let mut text = readable(text);
-    let mut end = 0;
-    for (_, wanted) in readable(secret) {
-        match text.next() {
-            Some((after, c)) if c == wanted => end = after,
-            _ => return 0,
-        }
+    /// The same for a text that stands beside tokens which have just been issued: not all of them look like tokens. (What is
+    /// shorter than any token may be a part of a word.)
+    fn clean_of(&self, text: &str, limit: usize, fields: &Fields) -> Option<String> {
+        let issued = [&fields.access_token, &fields.refresh_token].into_iter().flatten().map(|token| token.as_str());
+        let issued = issued.filter(|token| token.len() >= 8);
+        let secrets: Vec<&str> = self.secrets.iter().copied().chain(issued).collect();
+        quote(text, limit, &secrets)
     }
-    end
 }
 
 #[cfg(test)]

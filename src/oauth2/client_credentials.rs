@@ -9,7 +9,8 @@ use crate::{Fetch, Result, SourceError, Token, TokenSource};
 /// Gets tokens with the client's own secret (RFC 6749 §4.4): for a program that acts on its own behalf.
 ///
 /// To repeat this grant is harmless, so a lost answer is an
-/// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable), not an [`Unknown`](crate::ErrorKind::Unknown). A refresh
+/// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable), not an [`Unknown`](crate::ErrorKind::Unknown), and whatever the
+/// server says is tried again: a session on it never ends by itself, and nobody is told to log in. A refresh
 /// token in the answer, which there should be none of (§4.4.3), is dropped.
 ///
 /// ```
@@ -55,7 +56,9 @@ impl TokenSource for ClientCredentials {
     fn fetch(&self, request: Fetch<'_>) -> Result<Token, SourceError> {
         let fields = [("grant_type", "client_credentials")];
         let scope = self.endpoint.scope.as_deref();
-        let token = self.endpoint.exchange(&fields, scope, "", request.time_left).map_err(SourceError::repeatable)?;
+        let token = self.endpoint.exchange(&fields, scope, "", request.time_left);
+        // No user is concerned: nobody can log in again, and to ask again does no harm.
+        let token = token.map_err(|error| error.repeatable().not_of_the_user())?;
         Ok(token.with_refresh_token(""))
     }
 

@@ -17,13 +17,14 @@ const MONTHS: &str = "JanFebMarAprMayJunJulAugSepOctNovDec";
 ///
 /// The name of the day is not looked at: it says nothing that the rest does not.
 pub(crate) fn since_1970(date: &str) -> Option<Duration> {
-    let mut words = date.split([' ', ',', '-', ':']).filter(|word| !word.is_empty()).skip(1);
+    // As bytes: to split a text by several characters brings another reader of characters with it.
+    let mut words = date.as_bytes().split(|byte| b" ,-:".contains(byte)).filter(|word| !word.is_empty()).skip(1);
     let mut word = || words.next();
     let first = word()?;
-    let (year, month, day, time) = if first.starts_with(|c: char| c.is_ascii_digit()) {
+    let (year, month, day, time) = if first.first().is_some_and(u8::is_ascii_digit) {
         let (month, year) = (word()?, word()?);
         let time = [word()?, word()?, word()?];
-        (word()? == "GMT").then_some((year, month, first, time))?
+        (word()? == b"GMT").then_some((year, month, first, time))?
     } else {
         let day = word()?;
         let time = [word()?, word()?, word()?];
@@ -32,7 +33,7 @@ pub(crate) fn since_1970(date: &str) -> Option<Duration> {
     if word().is_some() {
         return None;
     }
-    let month = MONTHS.find(month).filter(|at| month.len() == 3 && at % 3 == 0)? as u64 / 3;
+    let month = MONTHS.as_bytes().chunks(3).position(|name| name == month)? as u64;
     let day = number(day, 31).filter(|day| *day > 0)?;
     let year = match (year.len(), number(year, 9999)?) {
         (2, year @ 70..) => 1900 + year,
@@ -47,9 +48,15 @@ pub(crate) fn since_1970(date: &str) -> Option<Duration> {
 }
 
 /// At most four digits, and no more than `most`.
-fn number(digits: &str, most: u64) -> Option<u64> {
-    let is_number = digits.len() <= 4 && digits.bytes().all(|byte| byte.is_ascii_digit());
-    digits.parse().ok().filter(|number| is_number && *number <= most)
+fn number(digits: &[u8], most: u64) -> Option<u64> {
+    if digits.len() > 4 {
+        return None;
+    }
+    let mut number = 0;
+    for digit in digits {
+        number = 10 * number + u64::from(char::from(*digit).to_digit(10)?);
+    }
+    (number <= most).then_some(number)
 }
 
 /// From 1970-01-01 to a day of a year from 1970 on, in the Gregorian calendar. `month` counts from 0.

@@ -1,6 +1,7 @@
 //! Discovery: an issuer's metadata, by RFC 8414 and by OpenID Connect Discovery 1.0.
 
 use std::fmt;
+use std::time::Duration;
 
 use ureq::Agent;
 use ureq::http::header::ACCEPT;
@@ -8,8 +9,8 @@ use ureq::http::header::ACCEPT;
 use super::answer::MAX_BODY;
 use super::endpoint::{ClientAuth, Endpoint, fill};
 use super::{ClientCredentials, DeviceCode, RefreshToken, Revocation};
+use crate::http::origin::{self, Origin};
 use crate::json;
-use crate::origin::{self, Origin};
 use crate::outcome::Outcome;
 use crate::token::Secret;
 use crate::{Error, ErrorKind, Result, SourceError};
@@ -169,7 +170,7 @@ impl IssuerBuilder {
             format!("{origin}/.well-known/oauth-authorization-server{path}"),
             format!("{origin}{path}/.well-known/openid-configuration"),
         ];
-        let agent = self.endpoint.build_agent(&origin);
+        let (agent, _) = self.endpoint.agent(&origin, Duration::MAX);
         let mut buffer = vec![0; MAX_BODY + 1];
         let mut failure = Failure::Absent(0);
         for place in places {

@@ -1,14 +1,16 @@
 //! The token endpoint (RFC 6749 §3.2): one request, one answer.
 
+mod reading;
+mod timeouts;
+
 use std::fmt;
-use std::io::{self, Read};
 use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use ureq::config::ConfigBuilder;
-use ureq::http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, DATE, RETRY_AFTER};
+use ureq::http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, DATE, RETRY_AFTER};
 use ureq::http::{HeaderName, HeaderValue, Method, Request, Response, Uri};
 use ureq::typestate::AgentScope;
 use ureq::{Agent, Body};
@@ -16,21 +18,14 @@ use zeroize::Zeroizing;
 
 use super::answer::{Answer, MAX_BODY};
 use super::form::{encoded, push_encoded};
-use crate::body;
-use crate::origin::{self, Origin};
+use crate::http::body;
+use crate::http::origin::{self, Origin};
 use crate::sync::Mutex;
 use crate::token::Secret;
 use crate::{Error, Result, SourceError, Token};
 
-/// How long one request may take, unless set: most of a flight's budget as it is unless set.
-const TIMEOUT: Duration = Duration::from_secs(25);
-
-/// By how much the agent's time-out may be longer than what was reckoned for one request: a request with one of its own has
-/// ureq set TLS up anew.
-const SLACK: Duration = Duration::from_secs(5);
-
-/// The longest time-out that makes sense; no sum of times in ureq can overflow with it.
-const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
+pub(super) use self::reading::fill;
+use self::reading::read_body;
 
 /// The scheme that the credentials begin with (RFC 7617 §2).
 const BASIC: &str = "Basic ";
@@ -56,8 +51,12 @@ pub(crate) struct Endpoint {
     pub(crate) timeout: Option<Duration>,
     pub(crate) plain_http: bool,
     pub(crate) configure: Option<Configure>,
-    agent: Arc<Mutex<Option<Agent>>>,
+    /// For addresses on this machine and for all others: the proxy of the environment is for the latter alone.
+    agents: Arc<Mutex<(Option<Built>, Option<Built>)>>,
 }
+
+/// An agent, and the time-out that it was built with: the user may have set another.
+type Built = (Agent, Duration);
 
 /// What a user adds to the configuration of the endpoint's agent.
 pub(crate) type Configure = Arc<dyn Fn(ConfigBuilder<AgentScope>) -> ConfigBuilder<AgentScope> + Send + Sync>;
@@ -98,7 +97,7 @@ impl Endpoint {
             timeout: None,
             plain_http: false,
             configure: None,
-            agent: Arc::new(Mutex::new(None)),
+            agents: Arc::new(Mutex::new((None, None))),
         }
     }
 
@@ -127,7 +126,7 @@ impl Endpoint {
     }
 
     pub(crate) fn check_timeout(&self) -> Result<()> {
-        if self.timeout.is_some_and(|timeout| timeout.is_zero() || timeout > MAX_TIMEOUT) {
+        if self.timeout.is_some_and(|timeout| timeout.is_zero() || timeout > timeouts::MAX_TIMEOUT) {
             return Err(Error::invalid("the request's time-out must be more than zero and not more than an hour"));
         }
         Ok(())
@@ -152,17 +151,19 @@ impl Endpoint {
         secret: &str,
         time_left: Duration,
     ) -> Result<Token, SourceError> {
-        self.call(&Call { what: "token", url: &self.token_url, fields, scope, secret, time_left }, |answer| {
-            answer.read()
-        })
+        let call = Call { what: "token", url: &self.token_url, fields, scope, secret, time_left };
+        self.call(&call, |answer| answer.read())?
     }
 
-    /// Sends one request, and has `judge` read its answer.
-    pub(crate) fn call<T>(
-        &self,
-        call: &Call<'_>,
-        judge: impl FnOnce(&Answer<'_>) -> Result<T, SourceError>,
-    ) -> Result<T, SourceError> {
+    /// Sends one request. What its answer means is for `judge` to say.
+    pub(crate) fn call<T>(&self, call: &Call<'_>, judge: impl Fn(&Answer<'_>) -> T) -> Result<T, SourceError> {
+        let mut judged = None;
+        self.send_and_show(call, &mut |answer| judged = Some(judge(answer)))?;
+        judged.ok_or_else(|| SourceError::unknown("the answer was not read"))
+    }
+
+    /// Compiled once for all answers: each copy would add 2 KB to a small binary.
+    fn send_and_show(&self, call: &Call<'_>, show: &mut dyn FnMut(&Answer<'_>)) -> Result<(), SourceError> {
         // Here too: whoever calls fetch() without a session has not called check().
         let (uri, origin) = self.checked_url(call.what, call.url).map_err(unfit)?;
         let credentials = self.credentials().map(Secret::from);
@@ -181,9 +182,11 @@ impl Endpoint {
         let mut response = self.send(call, uri, &origin, credentials.as_ref())?;
         // All of it at once: a buffer that grows leaves copies of tokens behind.
         let mut body = Zeroizing::new(vec![0; MAX_BODY + 1]);
-        let length = read_body(call.what, &mut response, &mut body)?;
+        let read = read_body(call.what, &mut response, &mut body);
+        // What has come before it broke off is in there as well.
+        let length = *read.as_ref().unwrap_or(&body.len());
         let header = |name: HeaderName| response.headers().get(name).and_then(|value| value.to_str().ok());
-        judge(&Answer {
+        let answer = Answer {
             what: call.what,
             status: response.status().as_u16(),
             content_type: header(CONTENT_TYPE),
@@ -193,7 +196,14 @@ impl Endpoint {
             token_type: self.token_type.as_deref(),
             body: body.get(..length).unwrap_or_default(),
             secrets: &secrets,
-        })
+        };
+        match read {
+            Ok(_) => {
+                show(&answer);
+                Ok(())
+            }
+            Err(error) => Err(answer.keep_what_came(error)),
+        }
     }
 
     fn send(
@@ -204,22 +214,11 @@ impl Endpoint {
         credentials: Option<&Secret>,
     ) -> Result<Response<Body>, SourceError> {
         if call.time_left.is_zero() {
-            return Err(SourceError::unavailable(format!(
-                "no time was left for a {} request; nothing was sent",
-                call.what
-            )));
+            let message = format!("no time was left for a {} request; nothing was sent", call.what);
+            return Err(SourceError::unavailable(message));
         }
         let form = self.form(call.fields, call.scope);
-        let wanted = self.timeout_of(call.time_left);
-        let agent = self.agent.lock().get_or_insert_with(|| self.build_agent(origin)).clone();
-        let usual = agent.config().timeouts().global;
-        let timeout = match usual {
-            // The agent's own is as good, unless it is longer than the flight can wait for.
-            Some(usual) if usual <= wanted.saturating_add(SLACK).min(call.time_left) => usual,
-            // The user's own is not made longer.
-            Some(usual) if self.configure.is_some() => usual.min(wanted),
-            _ => wanted,
-        };
+        let (agent, timeout) = self.agent(origin, call.time_left);
         // Built by hand: ureq's own builder brings a second copy of its types with it.
         let mut body = body::whole(&form);
         let mut request = Request::new(body.rewind());
@@ -229,10 +228,12 @@ impl Endpoint {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
         headers.insert(CONTENT_LENGTH, HeaderValue::from(form.len()));
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        // A decoder keeps a copy of the tokens that nobody wipes.
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         if let Some(credentials) = credentials {
             headers.insert(AUTHORIZATION, credentials.to_header().map_err(unfit)?);
         }
-        if usual != Some(timeout) {
+        if agent.config().timeouts().global != Some(timeout) {
             // Only then: for a request with settings of its own, ureq sets TLS up anew, certificates and all.
             request = agent.configure_request(request).timeout_global(Some(timeout)).build();
         }
@@ -242,13 +243,6 @@ impl Endpoint {
             // A server that has not even got the first byte of the form cannot have spent what is in it.
             if body.was_begun() { error } else { error.not_sent() }
         })
-    }
-
-    /// The request's time-out. A slow answer is not a lost one, and to cut it off may spend the refresh token: unless set, it
-    /// is most of what the flight has left.
-    fn timeout_of(&self, time_left: Duration) -> Duration {
-        let usual = if time_left == Duration::MAX { TIMEOUT } else { time_left.saturating_mul(5) / 6 };
-        self.timeout.unwrap_or(usual).min(time_left).min(MAX_TIMEOUT)
     }
 
     fn checked_url(&self, what: &str, url: &str) -> Result<(Uri, Origin)> {
@@ -281,13 +275,26 @@ impl Endpoint {
         Ok(())
     }
 
-    /// The one that there is may be another grant's, built with other settings.
+    /// Those that there are may be another grant's, built with other settings.
     pub(crate) fn forget_agent(&mut self) {
-        self.agent = Arc::new(Mutex::new(None));
+        self.agents = Arc::new(Mutex::new((None, None)));
     }
 
-    pub(crate) fn build_agent(&self, origin: &Origin) -> Agent {
-        let mut config = Agent::config_builder().timeout_global(Some(self.timeout.unwrap_or(TIMEOUT)));
+    /// The agent for that address, and the time-out of a request on it.
+    pub(super) fn agent(&self, origin: &Origin, time_left: Duration) -> (Agent, Duration) {
+        let wanted = timeouts::of_request(self.timeout, time_left);
+        let (here, elsewhere) = &mut *self.agents.lock();
+        let place = if origin.is_loopback() { here } else { elsewhere };
+        let (agent, given) = place.get_or_insert_with(|| {
+            let given = timeouts::of_agent(self.timeout, wanted);
+            (self.build_agent(origin, given), given)
+        });
+        let usual = agent.config().timeouts().global;
+        (agent.clone(), timeouts::on_agent(usual, *given, self.timeout, wanted, time_left))
+    }
+
+    fn build_agent(&self, origin: &Origin, timeout: Duration) -> Agent {
+        let mut config = Agent::config_builder().timeout_global(Some(timeout));
         if origin.is_loopback() {
             // A proxy from the environment would take plain http off this machine.
             config = config.proxy(None);
@@ -356,9 +363,11 @@ impl Endpoint {
         pair.push(':');
         push_encoded(&mut pair, secret.secret());
 
-        let mut header = Zeroizing::new(String::with_capacity(BASIC.len() + pair.len().div_ceil(3) * 4));
+        // Into a text of its own, as ureq does: to encode in pieces, behind the scheme, weighs a kilobyte.
+        let encoded = Zeroizing::new(BASE64_STANDARD.encode(&*pair));
+        let mut header = Zeroizing::new(String::with_capacity(BASIC.len() + encoded.len()));
         header.push_str(BASIC);
-        BASE64_STANDARD.encode_string(pair.as_bytes(), &mut header);
+        header.push_str(&encoded);
         Some(header)
     }
 }
@@ -386,30 +395,6 @@ impl fmt::Debug for Endpoint {
             .field("plain_http", &self.plain_http)
             .finish_non_exhaustive()
     }
-}
-
-/// Reads the answer's body, up to the buffer's size.
-fn read_body(what: &str, response: &mut Response<Body>, buffer: &mut [u8]) -> Result<usize, SourceError> {
-    let status = response.status();
-    fill(buffer, &mut response.body_mut().as_reader()).map_err(|error| {
-        let message = format!("the {what} endpoint's answer ({}) broke off: {error}", status.as_u16());
-        // An error's status says already that no token was issued: to ask again is safe, and tells why.
-        if status.is_success() { SourceError::unknown(message) } else { SourceError::unavailable(message) }
-    })
-}
-
-/// Reads until the buffer is full or the reader is at its end.
-pub(crate) fn fill(buffer: &mut [u8], reader: &mut impl Read) -> io::Result<usize> {
-    let mut length = 0;
-    while let Some(rest) = buffer.get_mut(length..).filter(|rest| !rest.is_empty()) {
-        match reader.read(rest) {
-            Ok(0) => break,
-            Ok(read) => length += read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(length)
 }
 
 /// What is wrong with the settings, as the source's error.

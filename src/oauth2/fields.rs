@@ -1,5 +1,6 @@
 //! The members of a token answer (RFC 6749 §5.1, §5.2), read straight into wiped memory.
 
+use std::ops::Deref;
 use std::time::Duration;
 
 use zeroize::Zeroizing;
@@ -11,12 +12,23 @@ use crate::json::{self, Value};
 /// Of members that come twice the last one counts.
 pub(crate) struct Fields {
     pub(crate) access_token: Option<Zeroizing<String>>,
-    pub(crate) token_type: Option<String>,
+    pub(crate) token_type: Option<Wiped>,
     pub(crate) refresh_token: Option<Zeroizing<String>>,
     pub(crate) expires_in: Option<Duration>,
     pub(crate) scope: Option<String>,
-    pub(crate) error: Option<String>,
-    pub(crate) error_description: Option<String>,
+    pub(crate) error: Option<Wiped>,
+    pub(crate) error_description: Option<Wiped>,
+}
+
+/// A text that is no secret, unless a server has put one there.
+pub(crate) struct Wiped(Zeroizing<String>);
+
+impl Deref for Wiped {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
 }
 
 impl Fields {
@@ -29,14 +41,20 @@ impl Fields {
             )?;
         Some(Fields {
             access_token: access_token.secret(),
-            token_type: token_type.text(),
+            token_type: token_type.secret().map(Wiped),
             refresh_token: refresh_token.secret(),
             expires_in: expires_in.lifetime(),
             scope: scope.scope(),
-            error: error.text(),
-            error_description: error_description.text(),
+            error: error.secret().map(Wiped),
+            error_description: error_description.secret().map(Wiped),
         })
     }
+}
+
+/// The refresh token in an answer that is cut off, or in which something else follows.
+pub(crate) fn refresh_token_in(text: &[u8]) -> Option<Zeroizing<String>> {
+    let ([refresh_token], _) = json::read_torn(text, ["refresh_token"]);
+    refresh_token.secret()
 }
 
 impl Value {
@@ -71,20 +89,29 @@ impl Value {
         .map(Duration::from_secs)
     }
 
-    /// Words with blanks between them (RFC 6749 §3.3); some servers send a list of words.
+    /// Words with blanks between them (RFC 6749 §3.3); some servers send a list of words. A word with a character that no
+    /// scope may have, such as a control, is left out: what is shown of the rest cannot steer a terminal, and no word is
+    /// turned into another.
     fn scope(self) -> Option<String> {
+        let mut scope = String::new();
         match self {
-            Value::List(words) => {
-                let mut scope = String::new();
-                for word in words.iter().filter(|word| !word.is_empty()) {
-                    if !scope.is_empty() {
-                        scope.push(' ');
-                    }
-                    scope.push_str(word);
-                }
-                (!scope.is_empty()).then_some(scope)
-            }
-            other => other.text(),
+            Value::List(texts) => texts.iter().for_each(|text| push_words(&mut scope, text)),
+            Value::Text(text) => push_words(&mut scope, &text),
+            _ => {}
         }
+        Some(scope).filter(|scope| !scope.is_empty())
+    }
+}
+
+fn push_words(scope: &mut String, text: &str) {
+    for word in text.split(' ') {
+        let is_allowed = word.bytes().all(|byte| matches!(byte, b'!' | b'#'..=b'[' | b']'..=b'~'));
+        if word.is_empty() || !is_allowed {
+            continue;
+        }
+        if !scope.is_empty() {
+            scope.push(' ');
+        }
+        scope.push_str(word);
     }
 }

@@ -14,7 +14,13 @@
 //! know to reach the server (a private CA, a proxy) goes into `configure`.
 //!
 //! Every answer is sorted into the three outcomes of [`SourceError`](crate::SourceError). Error texts hold the server's
-//! `error` and `error_description`, reduced to printable ASCII, cut, and without the secrets that were sent.
+//! `error` and `error_description`, reduced to printable ASCII, cut, and without the secrets that were sent or what looks
+//! like a token.
+//!
+//! Tokens, secrets and all that they were read from or written into are wiped before they are freed. Copies in the buffers of
+//! ureq and of a TLS library are not: an allocator that wipes what is freed takes care of those. Core dumps (`ulimit -c 0`,
+//! `prctl(PR_SET_DUMPABLE, 0)`) and swapped-out pages (`mlock`) are up to the program. `docs/threats.md` in the repository counts
+//! the copies.
 
 #[macro_use]
 mod settings;
@@ -27,8 +33,10 @@ pub(crate) mod discovery;
 mod endpoint;
 mod fields;
 mod form;
+mod quote;
 mod refresh_token;
-mod revocation;
+pub(crate) mod revocation;
+mod texts;
 
 pub use client_credentials::ClientCredentials;
 pub use device_code::{DeviceCode, DevicePrompt};

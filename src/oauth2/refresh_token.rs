@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use zeroize::Zeroizing;
+
 use super::endpoint::{ClientAuth, Endpoint};
 use crate::token::Secret;
 use crate::{Error, Fetch, Result, SourceError, Token, TokenSource};
@@ -91,8 +93,12 @@ impl TokenSource for RefreshToken {
         let scope = self.endpoint.scope.as_deref();
         let token = match self.endpoint.exchange(&fields, scope, refresh_token, request.time_left) {
             Ok(token) => token,
-            Err(error) if request.previous.is_some() => return Err(error.of_a_grant_that_worked()),
-            Err(error) => return Err(error),
+            Err(error) => {
+                if let Some(next) = error.renewed() {
+                    self.note(next);
+                }
+                return Err(if request.previous.is_some() { error.of_a_grant_that_worked() } else { error });
+            }
         };
         // At once, not when the session hands it back: the session may drop this answer for a token set meanwhile.
         match token.refresh_secret() {
@@ -122,22 +128,30 @@ impl TokenSource for RefreshToken {
     fn owner(&self) -> Option<String> {
         self.endpoint.owner()
     }
+
+    fn refresh_token(&self) -> Option<Zeroizing<String>> {
+        self.unreplaced().map(|first| Zeroizing::new(first.to_owned()))
+    }
 }
 
 impl RefreshToken {
     /// The first one, where there is no other. `had_token`: there was a token, but it came without one.
     fn first(&self, had_token: bool) -> Result<&str, SourceError> {
-        match &self.first {
-            Some(_) if self.replaced.load(Ordering::Relaxed) => Err(SourceError::rejected(
+        match self.unreplaced() {
+            Some(first) => Ok(first),
+            None if self.first.is_some() => Err(SourceError::rejected(
                 "there is no refresh token left: the first one has been replaced, and the session's present token came \
                  without one",
             )),
-            Some(first) => Ok(first.secret()),
             None if had_token => Err(SourceError::not_logged_in(
                 "the session's present token came without a refresh token, so it cannot be renewed",
             )),
             None => Err(SourceError::not_logged_in("nobody has logged in yet")),
         }
+    }
+
+    fn unreplaced(&self) -> Option<&str> {
+        self.first.as_ref().filter(|_| !self.replaced.load(Ordering::Relaxed)).map(Secret::secret)
     }
 
     fn note(&self, refresh_token: &str) {

@@ -57,7 +57,7 @@ macro_rules! connection_settings {
             }
 
             /// Settings of ureq's for the agent that asks the server: a private CA, a proxy, a user agent.
-            /// Called once for each endpoint, when it is first asked.
+            /// Called when an endpoint is first asked: once for those on this machine, and once for all others.
             ///
             /// Redirects, statuses as errors and idle connections are set afterwards, whatever is set here: none of
             /// them goes with such a request.

@@ -50,6 +50,11 @@ impl History {
         }
     }
 
+    /// Notes that the refresh token has changed in another way than by a refresh of this session's.
+    pub(crate) fn note_rotation(&mut self) {
+        self.unchanged = 0;
+    }
+
     /// Is the refresh token one that does not rotate, by all that was seen? Then to send it again can do no harm.
     pub(crate) fn is_repeatable(&self) -> bool {
         self.unchanged >= 2
@@ -68,7 +73,7 @@ impl History {
         let retry = outcome.retry();
         let count = if retry == Retry::ShortBackoff { &mut self.unreached } else { &mut self.failures };
         *count = count.saturating_add(u32::from(login == self.login));
-        let pause = policy.backoff(*count, retry, retry_after);
+        let pause = policy.pause_after(*count, retry, retry_after);
         match retry {
             Retry::Never => None,
             // The second: a third use of what may be a spent refresh token would be blind.
@@ -80,7 +85,7 @@ impl History {
     /// How long a session that has ended does not look into its store.
     pub(crate) fn pause_to_look_again(&mut self, policy: &Policy) -> Duration {
         self.failures = self.failures.saturating_add(1);
-        policy.backoff(self.failures, Retry::Backoff, None)
+        policy.pause_after(self.failures, Retry::Backoff, None)
     }
 
     /// Learns the server's clock from the time in an answer.

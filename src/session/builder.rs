@@ -3,13 +3,15 @@
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
+use super::Session;
 use super::observer::Observer;
-use super::{Session, Shared};
-use crate::clock::Clock;
+use super::shared::Shared;
+use super::stored::{Persist, Persistent, Unsaved};
+use crate::clock::{Clock, SystemClock};
 use crate::events::{Event, Stats};
 use crate::flight::Flight;
-use crate::persist::{Behind, Keep, Keeper};
 use crate::policy::{History, Policy};
 use crate::source::TokenSource;
 use crate::store::TokenStore;
@@ -20,11 +22,37 @@ use crate::{Result, Token};
 #[must_use = "a builder does nothing until build() is called"]
 pub struct SessionBuilder {
     pub(super) source: Box<dyn TokenSource>,
-    pub(super) store: Option<Box<dyn Keep>>,
+    pub(super) store: Option<Box<dyn Persist>>,
+    pub(super) owner: Option<String>,
     pub(super) token: Option<Token>,
     pub(super) policy: Policy,
     pub(super) clock: Box<dyn Clock>,
-    pub(super) observer: Option<Observer>,
+    pub(super) observer: Observer,
+}
+
+impl Session {
+    /// A session on `source`, with everything else as it is by default. It starts without a token; the first call
+    /// gets one.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](ErrorKind::InvalidInput) if the source is not fit for use: a bad address, an empty token.
+    pub fn new(source: impl TokenSource + 'static) -> Result<Self> {
+        Self::builder(source).build()
+    }
+
+    /// A session on `source` with settings of your own.
+    pub fn builder(source: impl TokenSource + 'static) -> SessionBuilder {
+        SessionBuilder {
+            source: Box::new(source),
+            store: None,
+            owner: None,
+            token: None,
+            policy: Policy::default(),
+            clock: Box::new(SystemClock),
+            observer: Observer::new(None),
+        }
+    }
 }
 
 impl SessionBuilder {
@@ -38,12 +66,21 @@ impl SessionBuilder {
     /// A session that has ended, because its login was refused or another process has logged out, looks into the store now
     /// and then, with the pauses of [`Policy::with_backoff`], and goes on when somebody has logged in again.
     pub fn store(mut self, store: impl TokenStore + 'static) -> Self {
-        self.store = Some(Box::new(Keeper::new(store)));
+        self.store = Some(Box::new(Persistent::new(store)));
+        self
+    }
+
+    /// Whose tokens these are, for a source that does not say it itself, such as a closure ([`TokenSource::owner`]): a token
+    /// that was stored for another owner is neither used nor overwritten. No secret; the client's name and the token
+    /// endpoint, say.
+    pub fn owner(mut self, owner: impl Into<String>) -> Self {
+        self.owner = Some(owner.into());
         self
     }
 
     /// Starts with this token instead of none: one that was kept from an earlier run, or that came with a login. With a
-    /// store, it only serves if that is empty, and is stored by the first call; [`Session::set`] goes over what is stored.
+    /// store, it is used only if that is empty, or holds another one that the server has refused to renew, and is stored by
+    /// the first call. Use [`Session::set`] to overwrite what is stored.
     pub fn token(mut self, token: Token) -> Self {
         self.token = Some(token);
         self
@@ -63,9 +100,11 @@ impl SessionBuilder {
 
     /// Whom to tell what happens. Called on the thread it happens on, with no lock held (but for the store's, where an
     /// [attempt has failed](Event::AttemptFailed)); it should be quick. If it asks for a token that it would have to wait for,
-    /// it gets [`Reentrant`](crate::ErrorKind::Reentrant).
+    /// it gets [`Reentrant`](crate::ErrorKind::Reentrant). It is told of the calls that it makes itself, but what comes of
+    /// those that it makes while it is told so is only counted; a `log` backend that makes calls by this session is treated the
+    /// same way.
     pub fn observer(mut self, observer: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
-        self.observer = Some(Observer::new(observer));
+        self.observer = Observer::new(Some(Box::new(observer)));
         self
     }
 
@@ -80,13 +119,16 @@ impl SessionBuilder {
 
         self.policy.check()?;
         self.source.check()?;
-        let owner = self.source.owner();
+        let owner = self.owner.or_else(|| self.source.owner());
+        let mut policy = self.policy;
+        // A pause that takes most of the flight's time would leave none for the exchange.
+        policy.patience = policy.patience.min(policy.time_to_wait(Duration::ZERO));
         let shared = Arc::new(Shared {
             flight: Flight::new(),
-            policy: self.policy,
+            policy,
             clock: self.clock,
             source: self.source,
-            keeper: self.store,
+            store: self.store,
             observer: self.observer,
             history: Leaf::new(History::default()),
             stats: Leaf::new(Stats::default()),
@@ -101,10 +143,14 @@ impl SessionBuilder {
             }
         }));
         let session = Session(shared);
-        let restored = session.0.keeper.as_ref().map(|keeper| keeper.restore(&session.0)).transpose()?.flatten();
+        let restored = session.0.store.as_ref().map(|store| store.restore(session.0.view())).transpose()?.flatten();
         match (restored, self.token) {
-            (Some(token), _) => session.put(token, None),
-            (None, Some(token)) => session.put(token, Some(Behind::ByItself)),
+            // A new login: what is stored has been refused, and is not what was given.
+            (Some((stored, true)), Some(token)) if !token.is_renewed_like(&stored) => {
+                session.put(token, Some(Unsaved::ByHand));
+            }
+            (Some((stored, _)), _) => session.put(stored, None),
+            (None, Some(token)) => session.put(token, Some(Unsaved::ByRefresh)),
             (None, None) => {}
         }
         Ok(session)

@@ -3,42 +3,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Errand, Shared, Wish};
+use super::shared::Shared;
+use super::stored::{Answer, Between, Exchange, Look, Obtained};
+use super::view::{Refresh, Request};
 use crate::clock::Tick;
 use crate::events::{Event, Reason};
 use crate::flight::{Current, Leader, Need, Pause};
 use crate::outcome::{Outcome, Retry};
-use crate::persist::{Answer, Obtained};
 use crate::policy::Failure;
 use crate::source::{Fetch, SourceError};
-use crate::store::Stored;
 use crate::token::{Life, Secret, Token};
 use crate::{Error, ErrorKind, Result};
 
 /// How long a caller whose token is good waits for a store that is to be brought up to date.
 const PATIENCE: Duration = Duration::from_secs(1);
-
-/// What happens between two attempts: with a store, another token may be there by now.
-pub(crate) trait Between {
-    /// Looks again.
-    fn look(&mut self, used: Option<&Token>) -> Look;
-
-    /// A new refresh token has come with an answer of no other use: `token` has it.
-    fn keep(&mut self, token: &Token);
-
-    /// The server has refused to renew `used`, and nothing else is there.
-    fn refused(&mut self, used: Option<&Token>, error: SourceError) -> SourceError;
-}
-
-/// What a look between two attempts has found.
-pub(crate) enum Look {
-    /// Nothing new.
-    Same,
-    /// Another token, which is to be renewed instead.
-    Other(Token),
-    /// One that serves as it is.
-    Serves(Token),
-}
 
 /// Without a store there is nothing to look at.
 struct NoStore;
@@ -57,7 +35,7 @@ impl Between for NoStore {
 
 impl Shared {
     /// Does the leader's work. `None`: the flight was superseded, or there was nothing to refresh; look again.
-    pub(super) fn lead(&self, leader: Leader<'_, Token, Error>, wish: Wish) -> Result<Option<Arc<Token>>> {
+    pub(super) fn lead(&self, leader: Leader<'_, Token, Error>, request: Request) -> Result<Option<Arc<Token>>> {
         let begin = self.clock.now();
         if !leader.rest().is_zero() {
             // All who come meanwhile join this flight, so one thread alone sits the pause out by the clock.
@@ -67,11 +45,11 @@ impl Shared {
             }
         }
         let previous = leader.previous().map(|token| &**token);
-        let reason = self.reason(previous, wish, self.clock.now());
+        let reason = self.reason(previous, request, self.clock.now());
         // Before the observer is told, who may set new credentials: this flight is for those of now.
         let ahead = reason == Some(Reason::Stale);
-        let errand = Errand { wish, begin, login: self.history.lock().login(), ahead };
-        let Some(reason) = reason else { return self.catch_up(leader, errand) };
+        let refresh = Refresh { request, begin, login: self.history.lock().login(), ahead };
+        let Some(reason) = reason else { return self.save_unsaved(leader, refresh) };
         if let Some(end) = self.end_that_stands(&leader) {
             let current = if end.kind() == ErrorKind::LoggedOut { Current::Goes } else { Current::Stays };
             let still_ours = leader.fail(end.clone(), self.pause_to_look_again(), current);
@@ -79,9 +57,12 @@ impl Shared {
         }
         self.emit(Event::RefreshStarted { reason });
         let stands = || leader.stands();
-        let mut obtained = match &self.keeper {
-            None => Obtained::without_store(self.ask(previous, &stands, errand, &mut NoStore)),
-            Some(keeper) => keeper.obtain(self, previous, &stands, errand),
+        let mut obtained = match &self.store {
+            None => Obtained::without_store(self.ask(previous, &stands, refresh, &mut NoStore)),
+            Some(store) => {
+                let ask = |used: Option<&Token>, between: &mut dyn Between| self.ask(used, &stands, refresh, between);
+                store.obtain(self.view(), &Exchange { previous, refresh, stands: &stands, ask: &ask })
+            }
         };
         let took = self.clock.now().since(begin);
         let answer = std::mem::replace(&mut obtained.answer, Answer::Superseded);
@@ -91,21 +72,21 @@ impl Shared {
             Answer::Fetched(token) | Answer::Adopted(token) => {
                 let life = token.life;
                 // Before the next flight can begin, and fail: that would be forgotten with it.
-                self.history.lock().count_success(errand.login);
+                self.history.lock().count_success(refresh.login);
                 leader.publish(|generation| self.seal(token, life, generation)).map(Ok)
             }
-            Answer::Failed { error, renewed } => self.settle(leader, error, renewed, errand).map(Err),
+            Answer::Failed { error, renewed } => self.settle(leader, error, renewed, refresh).map(Err),
         };
         match &verdict {
-            None => obtained.leave_superseded(self),
-            Some(_) => obtained.leave(),
+            None => obtained.unlock_superseded(self.view()),
+            Some(_) => obtained.unlock(),
         }
         // Observers are told with no lock held, the store's included (but for a failed attempt, which is told amid the flight).
-        let news = std::mem::take(&mut obtained.news);
-        if news.saved_late {
+        let notices = std::mem::take(&mut obtained.notices);
+        if notices.saved_late {
             self.emit(Event::SavedLate);
         }
-        if let Some(error) = &news.save_error {
+        if let Some(error) = &notices.save_error {
             self.emit(Event::SaveFailed { error });
         }
         match verdict {
@@ -117,7 +98,10 @@ impl Shared {
                 if adopted {
                     self.emit(Event::Adopted { token: &token });
                 } else {
-                    self.stats.lock().refreshes_after_refusal += u64::from(reason == Reason::Refused);
+                    let mut stats = self.stats.lock();
+                    stats.refreshes_after_refusal += u64::from(reason == Reason::Refused);
+                    stats.refreshes_on_request += u64::from(reason == Reason::Requested);
+                    drop(stats);
                     self.emit(Event::Refreshed { token: &token, took });
                 }
                 Ok(Some(token))
@@ -133,9 +117,12 @@ impl Shared {
     }
 
     /// Why a refresh is due. `None`: it is not, and the leader is here for the store's sake.
-    fn reason(&self, previous: Option<&Token>, wish: Wish, now: Tick) -> Option<Reason> {
+    fn reason(&self, previous: Option<&Token>, request: Request, now: Tick) -> Option<Reason> {
         let Some(previous) = previous.filter(|previous| previous.has_access()) else { return Some(Reason::First) };
-        match self.due(wish, previous, previous.origin.generation, now) {
+        if request.renews == Some(previous.origin.generation) {
+            return Some(Reason::Requested);
+        }
+        match self.due(request, previous, previous.origin.generation, now) {
             Need::Refused => Some(Reason::Refused),
             Need::Mandatory { .. } => Some(Reason::Expired),
             Need::Advisory => Some(Reason::Stale),
@@ -148,20 +135,20 @@ impl Shared {
     /// The error that the session has ended with, if that is still so: it looks into the store now and then, where another
     /// process may have logged in.
     fn end_that_stands(&self, leader: &Leader<'_, Token, Error>) -> Option<Error> {
-        let keeper = self.keeper.as_ref()?;
+        let store = self.store.as_ref()?;
         // The others have a time after which the session tries again.
         let end = leader.last_failure().filter(|error| error.retry_after().is_none())?;
-        keeper.has_nothing_new().then(|| end.clone())
+        store.has_nothing_new().then(|| end.clone())
     }
 
     /// Brings a store that is behind up to date, while all others go on with the token.
-    fn catch_up(&self, leader: Leader<'_, Token, Error>, errand: Errand) -> Result<Option<Arc<Token>>> {
-        let caught_up = self.keeper.as_ref().map_or(Ok(false), |keeper| keeper.catch_up(self, PATIENCE));
-        match caught_up {
+    fn save_unsaved(&self, leader: Leader<'_, Token, Error>, refresh: Refresh) -> Result<Option<Arc<Token>>> {
+        let saved = self.store.as_ref().map_or(Ok(false), |store| store.save_unsaved(self.view(), PATIENCE));
+        match saved {
             Ok(saved) => {
                 if saved {
                     // What the store's failures have taught is over, before the next flight can begin.
-                    self.history.lock().count_success(errand.login);
+                    self.history.lock().count_success(refresh.login);
                 }
                 drop(leader);
                 if saved {
@@ -170,7 +157,7 @@ impl Shared {
                 Ok(None)
             }
             Err(error) => {
-                let verdict = self.settle(leader, SourceError::of_store(error.clone()), None, errand);
+                let verdict = self.settle(leader, SourceError::of_store(error.clone()), None, refresh);
                 self.emit(Event::SaveFailed { error: &error });
                 verdict.map_or(Ok(None), Err)
             }
@@ -183,11 +170,11 @@ impl Shared {
     }
 
     /// Asks the source, and again after a pause where that can help, within the budget.
-    pub(crate) fn ask(
+    fn ask(
         &self,
         previous: Option<&Token>,
         stands: &dyn Fn() -> bool,
-        errand: Errand,
+        refresh: Refresh,
         between: &mut dyn Between,
     ) -> Answer {
         let mut attempt = 1;
@@ -198,13 +185,14 @@ impl Shared {
         loop {
             let used = other.as_ref().or(previous);
             let sent = self.clock.now();
-            let time_left = self.policy.budget.saturating_sub(sent.since(errand.begin));
+            let time_left = self.policy.budget.saturating_sub(sent.since(refresh.begin));
             let mut error = match self.source.fetch(Fetch { previous: used, time_left }) {
-                Ok(token) => return Answer::Fetched(self.received(token, used, sent, errand)),
-                Err(error) => self.weigh(error, stands, errand),
+                Ok(token) => return Answer::Fetched(self.received(token, used, sent, refresh)),
+                Err(error) => self.weigh(error, stands, refresh),
             };
             if let Some(refresh_token) = error.take_renewed() {
                 renewed = Some(refresh_token.clone());
+                self.history.lock().note_rotation();
                 let token = used.map_or_else(
                     || Token::of_refresh(refresh_token.clone()),
                     |used| Ok(used.renewed_with(refresh_token.clone())),
@@ -219,12 +207,12 @@ impl Shared {
             if outcome.is_repeated() && !(is_lost && was_lost) {
                 let pause = match is_lost {
                     // What stood in the answer's way needs a moment to pass: this attempt may be the last.
-                    true => self.policy.backoff(1, Retry::Backoff, None),
+                    true => self.policy.pause_after(1, Retry::Backoff, None),
                     false => self.policy.pause(attempt, error.retry_after()),
                 };
                 // Whoever refreshes ahead of time has a token that lives: the next attempt is another call's.
-                let in_budget = attempt < self.policy.attempts && pause < self.time_to_wait(errand);
-                if in_budget && !errand.ahead {
+                let in_budget = attempt < self.policy.attempts && pause < self.view().time_to_wait(refresh);
+                if in_budget && !refresh.ahead {
                     self.emit(Event::AttemptFailed { error: &error, pause });
                     self.clock.sleep(pause);
                     // Credentials that were replaced, or given up, in the meantime are not sent once more.
@@ -265,7 +253,7 @@ impl Shared {
     }
 
     /// Sees a lost answer for what it is: no loss where the refresh token does not rotate.
-    fn weigh(&self, error: SourceError, stands: &dyn Fn() -> bool, errand: Errand) -> SourceError {
+    fn weigh(&self, error: SourceError, stands: &dyn Fn() -> bool, refresh: Refresh) -> SourceError {
         // Superseded, perhaps before it knew its login: what it has met says nothing of that.
         if !error.outcome().may_be_spent() || !stands() {
             return error;
@@ -275,24 +263,19 @@ impl Shared {
             return error.repeatable();
         }
         if error.outcome() == Outcome::Unknown {
-            history.count_unknown(errand.login);
+            history.count_unknown(refresh.login);
         }
         error
     }
 
-    /// What is left of the flight's time for anything but an exchange.
-    pub(crate) fn time_to_wait(&self, errand: Errand) -> Duration {
-        self.policy.time_to_wait(self.clock.now().since(errand.begin))
-    }
-
     /// Works out the life of a token that has just come, and learns what it tells for the next one.
-    fn received(&self, mut token: Token, used: Option<&Token>, sent: Tick, errand: Errand) -> Token {
+    fn received(&self, mut token: Token, used: Option<&Token>, sent: Tick, refresh: Refresh) -> Token {
         let arrived = self.clock.now();
         let wall = self.clock.wall();
         let mut history = self.history.lock();
         if let Some(used) = used {
             token.keep_refresh_of(used);
-            history.note_refresh(used, &token, errand.login);
+            history.note_refresh(used, &token, refresh.login);
         }
         if let Some(time) = token.server_time() {
             history.learn_server_time(arrived, time);
@@ -300,22 +283,6 @@ impl Shared {
         token.life = self.policy.life(&token, sent, arrived, &history, wall);
         history.previous_lifetime = token.told_lifetime().or(history.previous_lifetime);
         token
-    }
-
-    /// A token from the store, with its life as far as clocks can tell.
-    pub(crate) fn restored(&self, mut token: Token) -> Token {
-        token.life = self.restored_life(&token);
-        token
-    }
-
-    pub(super) fn restored_life(&self, token: &Token) -> Life {
-        let (now, wall) = (self.clock.now(), self.clock.wall());
-        self.policy.restored_life(token, now, &self.history.lock(), wall)
-    }
-
-    pub(crate) fn to_be_stored(&self, token: &Token) -> Stored {
-        let (now, wall) = (self.clock.now(), self.clock.wall());
-        Stored::of(token, now, &self.history.lock(), wall).owned_by(self.owner.as_deref())
     }
 
     /// How long a session that has ended does not look into its store.
@@ -331,7 +298,7 @@ impl Shared {
         leader: Leader<'_, Token, Error>,
         error: SourceError,
         renewed: Option<Secret>,
-        errand: Errand,
+        refresh: Refresh,
     ) -> Option<Error> {
         let (outcome, retry_after) = (error.outcome(), error.retry_after());
         if outcome.retry() == Retry::AtOnce {
@@ -345,9 +312,9 @@ impl Shared {
             return None;
         }
         let now = self.clock.now();
-        let failure = Failure { outcome, retry_after, login: errand.login };
+        let failure = Failure { outcome, retry_after, login: refresh.login };
         let mut backoff = self.history.lock().count_failure(&self.policy, failure);
-        if let (Some(pause), Some(previous), true, None) = (&mut backoff, leader.previous(), errand.ahead, retry_after)
+        if let (Some(pause), Some(previous), true, None) = (&mut backoff, leader.previous(), refresh.ahead, retry_after)
         {
             *pause = self.policy.pause_ahead(*pause, &previous.life, now);
         }
@@ -359,7 +326,7 @@ impl Shared {
                 is_sat_out: true,
             },
             // For ever, but for what another process may store.
-            None if self.keeper.is_some() => self.pause_to_look_again(),
+            None if self.store.is_some() => self.pause_to_look_again(),
             None => Pause::FOR_EVER,
         };
         let current = match renewed {

@@ -3,9 +3,9 @@
 //! | name | what it is |
 //! | --- | --- |
 //! | `PATH` | the token: always a whole one, since it only ever appears by a rename |
-//! | `PATH.lock` | empty; whoever has it locked is in the exclusive section. Never removed: two processes could then lock two files |
-//! | `PATH.tmp` | the next token while it is written; left behind by a process that was killed, and removed by the next |
-//! | `PATH.corrupt-N` | what stood in `PATH` and was no token |
+//! | `PATH.lock` | empty; the process that has it locked is in the exclusive section. Never removed: two processes could then lock two files |
+//! | `PATH.tmp` | the next token while it is written; a process that was killed leaves it behind, and the next one removes it |
+//! | `PATH.corrupt-N` | an unreadable token file, moved aside |
 //!
 //! All have mode 0600 from before their first byte. None is written or trusted through a symbolic link.
 
@@ -17,17 +17,16 @@ use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind as Io, Read as _};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use zeroize::Zeroizing;
 
-use self::checked::{check, failed, is_at, open, own};
-use self::section::Section;
+use self::checked::{IfWide, check, failed, is_at, look_at_directory, open, own};
+use super::Stored;
 use super::text::{self, Unreadable};
-use super::{Exclusive, Stored, TokenStore};
 use crate::clock::{Clock as _, SystemClock};
 use crate::{Error, Result};
 
@@ -38,26 +37,44 @@ const MAX_LENGTH: u64 = 1024 * 1024;
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(16);
 
-/// How long somebody who has found a file that is no token waits for the lock, to look again and to put it aside.
-const ASIDE: Duration = Duration::from_secs(1);
-
 /// A [`TokenStore`] in one file, shared by all processes that name the same path.
 ///
-/// The file belongs to the user who runs the program and has mode 0600. A symbolic link, a directory, another's file, or
-/// one that others can read is neither read nor gone over; the error says what to do. The directory must exist, and the
-/// program must be able to read and write in it, for a new token is written beside the old one and then takes its place; it
-/// should be writable to nobody else.
+/// The file belongs to the user who runs the program and has mode 0600. Symbolic links, directories, files of another user
+/// and files that other users can read or change are never read or overwritten; the error says what to do. The directory must
+/// exist, and the program must be able to read and write in it: a new token is written beside the old one and then takes its
+/// place. No other user should be able to write there; if one can, a warning is logged, once per store.
 ///
-/// A file that is no token (torn by a failing disk, empty, another program's) is an error that names it; it is
-/// kept, renamed to `PATH.corrupt-N`. One of a later version is an error and stays where it is.
+/// An unreadable token file (torn by a failing disk, empty, another program's) is moved aside, to `PATH.corrupt-N`, and the
+/// error names it; a logout ([`Session::end`](crate::Session::end)) removes what was moved aside as well. A file of a later
+/// version is an error and stays where it is.
 ///
-/// The exclusive section is an advisory lock (`flock`) on `PATH.lock`, which the system lets go when the process ends,
-/// however it ends. (A process that was forked from it and runs no other program holds on to it: fork before there is a
-/// session, or not without exec.) On a network file system that knows no locks across machines, let one machine use it.
+/// The exclusive section is an advisory lock (`flock`) on `PATH.lock`. The system releases it when the process ends, however
+/// it ends. On a network file system without locks across machines, let only one machine use the file.
+///
+/// # File systems without modes
+///
+/// FAT, exFAT, NTFS and SMB keep no mode per file, so `chmod 600` has no effect there: a mount option decides. Mount with
+/// `fmask=077` (SMB: `file_mode=0600`), and with `uid=` of the program's user.
+///
+/// # Kubernetes
+///
+/// A pod with `fsGroup` has its volumes' files made readable and writable by that group each time it starts, which this
+/// store refuses. Either leave `fsGroup` out, or set `fsGroupChangePolicy: OnRootMismatch` beside it, with which files below
+/// a root directory that is right already stay as they are, or use [`narrow_mode`](FileStore::narrow_mode).
+///
+/// # After `fork`
+///
+/// A child process that runs no other program has copies of the parent's refresh token and connections, and a lock that was
+/// held at that moment stays held until both have ended. Fork before the first session is built, and build one in the child:
+/// sessions of parent and child on one path then share the login like any two processes. See
+/// [`Session`](crate::Session#after-fork).
 pub struct FileStore {
     path: PathBuf,
+    if_wide: IfWide,
     /// Has a new file taken the place of the old one yet, in this process?
     proven: AtomicBool,
+    /// Have the rights of its directory been looked at?
+    looked: AtomicBool,
 }
 
 impl FileStore {
@@ -65,7 +82,21 @@ impl FileStore {
     pub fn new(path: impl AsRef<Path>) -> Self {
         // Without the slash at the end that would have the files beside it inside it.
         let path = std::path::absolute(path).unwrap_or_default().components().collect();
-        FileStore { path, proven: AtomicBool::new(false) }
+        FileStore { path, if_wide: IfWide::Refuse, proven: AtomicBool::new(false), looked: AtomicBool::new(false) }
+    }
+
+    /// Narrows the mode of the token file and its lock file to 0600 where other users can read or change them, instead of
+    /// refusing the files. Off unless set: a token that others could read may have leaked.
+    ///
+    /// For volumes of a Kubernetes pod with `fsGroup`, whose files are made readable and writable by that group at each
+    /// start of the pod. What the file holds is trusted: whoever was in that group could have read or changed it.
+    ///
+    /// Only an ordinary file that belongs to the program's user and has one name is changed; the change is logged at *info*.
+    /// All else that [`FileStore`] refuses is refused as before.
+    #[must_use]
+    pub fn narrow_mode(mut self) -> Self {
+        self.if_wide = IfWide::Narrow;
+        self
     }
 
     /// The file's path.
@@ -73,7 +104,7 @@ impl FileStore {
         &self.path
     }
 
-    /// The directory it is in. There is none if the path is of no use: then nothing beside it may be touched either.
+    /// The directory it is in. A path that names no file has none: then nothing beside it may be touched either.
     fn directory(&self) -> Result<&Path> {
         match (self.path.parent(), self.path.file_name()) {
             (Some(directory), Some(_)) => Ok(directory),
@@ -81,6 +112,14 @@ impl FileStore {
                 "the token file's path names no file, or counts from a directory that is gone: give the store a path \
                  such as /var/lib/my-program/token",
             )),
+        }
+    }
+
+    /// Warns, once, if other users can write there.
+    fn look_at(&self, directory: &Path) {
+        if !self.looked.swap(true, Relaxed) && look_at_directory(directory, self.if_wide).is_none() {
+            // It does not exist yet.
+            self.looked.store(false, Relaxed);
         }
     }
 
@@ -92,13 +131,13 @@ impl FileStore {
     }
 
     fn read(&self) -> Result<Read> {
-        self.directory()?;
+        self.look_at(self.directory()?);
         let file = match open(&self.path, OpenOptions::new().read(true)) {
             Ok(file) => file,
             Err(error) if error.kind() == Io::NotFound => return Ok(Read::Nothing),
             Err(error) => return Err(failed("opened", &self.path, &error)),
         };
-        let length = check(&self.path, &file)?.len().min(MAX_LENGTH);
+        let length = check(&self.path, &file, self.if_wide)?.len().min(MAX_LENGTH);
         // Room for all of it at once: a buffer that grew would leave a copy behind.
         let mut text = Zeroizing::new(Vec::with_capacity(usize::try_from(length).unwrap_or(0) + 1));
         let read = file.take(MAX_LENGTH + 1).read_to_end(&mut text);
@@ -109,10 +148,10 @@ impl FileStore {
         match text::read(&text) {
             Ok(stored) => Ok(Read::Stored(stored)),
             Err(Unreadable::Foreign(why)) => Ok(Read::Foreign(why)),
-            Err(later @ Unreadable::Later(_)) => Err(Error::store(format!(
+            Err(later @ Unreadable::Later(_)) => Ok(Read::Later(Error::store(format!(
                 "the token file {} {later}: use that program, or remove the file and log in again",
                 self.path.display()
-            ))),
+            )))),
         }
     }
 
@@ -120,7 +159,7 @@ impl FileStore {
     fn try_lock(&self, path: &Path) -> Result<Option<File>> {
         let lock = open(path, OpenOptions::new().read(true).write(true).create(true).truncate(false));
         let lock = lock.map_err(|error| failed("opened", path, &error))?;
-        let metadata = check(path, &lock)?;
+        let metadata = check(path, &lock, self.if_wide)?;
         own(&lock, &metadata).map_err(|error| failed("opened", path, &error))?;
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             // Is it still the file of that name? Somebody may have removed it, and another be locking the next one.
@@ -161,29 +200,7 @@ enum Read {
     Nothing,
     Stored(Stored),
     Foreign(&'static str),
-}
-
-impl TokenStore for FileStore {
-    fn load(&self) -> Result<Option<Stored>> {
-        match self.read()? {
-            Read::Nothing => Ok(None),
-            Read::Stored(stored) => Ok(Some(stored)),
-            // By its name it may be another file by now; inside the section it is not.
-            Read::Foreign(why) => match self.exclusive(ASIDE) {
-                Ok(mut section) => section.load(),
-                Err(_) => Err(self.foreign(why, "is still there")),
-            },
-        }
-    }
-
-    fn exclusive(&self, timeout: Duration) -> Result<Box<dyn Exclusive + '_>> {
-        let directory = self.directory()?;
-        Ok(Box::new(Section::new(self, directory, self.lock(timeout)?)))
-    }
-
-    fn place(&self) -> String {
-        format!("the token file {}", self.path.display())
-    }
+    Later(Error),
 }
 
 impl fmt::Debug for FileStore {

@@ -10,9 +10,9 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use super::{Refusal, Stored};
-use crate::Token;
 use crate::json::{self, Value};
 use crate::token::Secret;
+use crate::{Error, Result, Token};
 
 const VERSION: u64 = 1;
 
@@ -27,6 +27,33 @@ const MEMBERS: [&str; 9] = [
     "refused",
     "refused_code",
 ];
+
+impl Stored {
+    /// The text form: one line of JSON, tagged with its version, wiped on drop.
+    ///
+    /// ```json
+    /// {"version":1,"access_token":"…","refresh_token":"…","scope":"…","lifetime_ms":3600000,"received_at_ms":1767225600000}
+    /// ```
+    ///
+    /// `version` is always there, and `access_token` or `refresh_token`. `received_at_ms` is the time since 1970-01-01 00:00
+    /// UTC at which the token was asked for, corrected by the server's clock where that is known. `owner` says whose token it
+    /// is ([`TokenSource::owner`](crate::TokenSource::owner)). `refused` and `refused_code` are there once the authorization
+    /// server has refused to renew it, with what it said: without them, the refresh token is tried again.
+    pub fn to_text(&self) -> Zeroizing<String> {
+        write(self)
+    }
+
+    /// Reads the text form. Members that it does not know are passed over, so that a member may be added without a new
+    /// version; a version other than 1 has a meaning that this crate cannot know.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Store`](crate::ErrorKind::Store) if it is not that form, or of a later version. The store should keep
+    /// the text in both cases: it may be worth a look, or a newer program's.
+    pub fn from_text(text: &str) -> Result<Self> {
+        read(text.as_bytes()).map_err(|unreadable| Error::store(format!("the stored token {unreadable}")))
+    }
+}
 
 /// Why a text is not a stored token. Never quotes it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

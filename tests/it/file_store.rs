@@ -227,5 +227,6 @@ fn what_a_killed_process_left_behind_is_in_nobodys_way() {
 
 mod faults;
 mod lock;
+mod modes;
 mod paths;
 mod refused;

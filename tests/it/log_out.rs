@@ -81,6 +81,79 @@ fn what_a_revocation_says() {
 }
 
 #[test]
+fn to_revoke_what_is_revoked_unknown_or_expired_is_a_success() {
+    for (who, status, body) in [
+        ("Google: revoked already", 400, r#"{"error":"invalid_token","error_description":"Token expired or revoked"}"#),
+        ("Salesforce", 400, r#"{"error":"invalid_token","error_description":"invalid token: x"}"#),
+        ("another status", 404, r#"{"error":"invalid_token"}"#),
+        ("RFC 6750's status", 401, r#"{"error":"invalid_token"}"#),
+        ("RFC 6749's code", 400, r#"{"error":"invalid_grant"}"#),
+        ("expired", 400, r#"{"error":"expired_token"}"#),
+        ("Twitch", 400, r#"{"status":400,"message":"Invalid token"}"#),
+        ("Fitbit", 401, r#"{"errors":[{"errorType":"invalid_token","message":"x"}],"success":false}"#),
+        ("Slack, in a 200", 200, r#"{"ok":false,"error":"token_revoked"}"#),
+        ("a code of its own", 409, r#"{"code":"TOKEN_ALREADY_REVOKED"}"#),
+        ("gone", 410, r#"{"message":"The refresh token has already been revoked."}"#),
+        ("an object", 400, r#"{"error":{"code":"invalid_token"}}"#),
+        ("invalid_request, explained", 400, r#"{"error":"invalid_request","error_description":"Token not found"}"#),
+        ("form-urlencoded", 400, "error=invalid_token"),
+    ] {
+        let server = Server::script([Answer::new(status).body(body)]);
+        let result = revocation(&server).revoke(&token());
+        assert!(result.is_ok(), "{who}: {result:?}");
+    }
+}
+
+#[test]
+fn nothing_else_is_taken_for_a_revocation() {
+    let (refused, later) = (ErrorKind::Misconfigured, ErrorKind::Unavailable);
+    for (status, body, kind, says) in [
+        (401, r#"{"error":"invalid_client","error_description":"Invalid token"}"#, refused, "settings"),
+        (401, r#"{"error":{"code":"invalid_client","message":"Invalid token"}}"#, refused, "settings"),
+        (403, r#"{"error":"unauthorized_client"}"#, refused, "unauthorized_client"),
+        (400, r#"{"error":"invalid_request"}"#, refused, "invalid_request"),
+        (
+            400,
+            r#"{"error":"invalid_request","error_description":"invalid token_type_hint"}"#,
+            refused,
+            "token_type_hint",
+        ),
+        (400, r#"{"error":"invalid_request","error_description":"missing token"}"#, refused, "missing token"),
+        (400, r#"{"message":"The token has not been revoked"}"#, refused, "has not been revoked"),
+        (404, r#"{"status":404,"message":"client does not exist"}"#, refused, "client does not exist"),
+        (404, "<html>Invalid token</html>", refused, "is this the revocation endpoint's address?"),
+        (403, "<html>", refused, "403"),
+        (400, "", refused, "400"),
+        (302, r#"{"error":"invalid_token"}"#, refused, "redirects are not followed"),
+        (200, r#"{"ok":false,"error":"invalid_client"}"#, refused, "invalid_client"),
+        (200, r#"{"error":"server_error"}"#, later, "later"),
+        (429, r#"{"message":"Invalid token"}"#, later, "later"),
+        (503, r#"{"error":"invalid_token"}"#, later, "later"),
+        (500, r#"{"error":"invalid_token"}"#, later, "later"),
+    ] {
+        let server = Server::script([Answer::new(status).body(body)]);
+        let error = revocation(&server).revoke(&token()).unwrap_err();
+        assert_eq!(error.kind(), kind, "{status} {body}: {error}");
+        let text = error.to_string();
+        assert!(text.contains("the refresh token may still be valid") && text.contains(says), "{text}");
+    }
+}
+
+#[test]
+fn a_kind_of_token_that_is_not_revoked_is_said_to_live_on() {
+    for (token, says) in [
+        (token(), "this server does not revoke refresh tokens: it is valid until it expires"),
+        (Token::new("only-access").unwrap(), "this server does not revoke access tokens: it is valid until it expires"),
+    ] {
+        // Asked once: the other token of the two is not revoked in its place.
+        let server = Server::script([Answer::new(400).body(r#"{"error":"unsupported_token_type"}"#)]);
+        let error = revocation(&server).revoke(&token).unwrap_err();
+        assert_eq!((error.kind(), error.code()), (ErrorKind::Misconfigured, Some("unsupported_token_type")), "{error}");
+        assert!(error.to_string().contains(says), "{error}");
+    }
+}
+
+#[test]
 fn a_logout_ends_the_session_whatever_the_server_says() {
     let later = Answer::new(503).header("Retry-After", "120");
     for (answer, kind, says) in [

@@ -12,6 +12,7 @@ mod file_store;
 mod flight_rules;
 mod flight_rules_verdicts;
 mod loop_breaker;
+mod on_request;
 mod one_refresh;
 mod parsers;
 mod policy;
@@ -22,6 +23,10 @@ mod superseded;
 mod time;
 mod traps_core;
 
+#[cfg(feature = "ureq")]
+mod answers;
+#[cfg(feature = "ureq")]
+mod attacks;
 #[cfg(feature = "ureq")]
 mod client;
 #[cfg(feature = "ureq")]
@@ -40,6 +45,8 @@ mod client_replay;
 mod client_settings;
 #[cfg(feature = "ureq")]
 mod device_code;
+#[cfg(feature = "ureq")]
+mod device_code_answers;
 #[cfg(feature = "ureq")]
 mod discovery;
 #[cfg(feature = "rustls")]

@@ -1,5 +1,5 @@
 //! The two parsers that are public, on texts longer than a fuzzer tries: time and memory in proportion, no deep stack. What
-//! they make of shorter ones is asserted in `src/fuzzing.rs`.
+//! they make of shorter ones is asserted in `src/proof/fuzzing.rs`.
 
 use std::borrow::Cow;
 

@@ -344,7 +344,8 @@ fn a_lost_answer_is_no_loss_where_the_refresh_token_does_not_rotate() {
 
 #[test]
 fn predicates_pauses_and_texts_agree_in_every_state() {
-    let ways: [(&str, fn(&str) -> SourceError); 8] = [
+    type Way = (&'static str, fn(&str) -> SourceError);
+    let ways: [Way; 8] = [
         ("rejected", |text| SourceError::rejected(text)),
         ("refused", |text| SourceError::refused(text)),
         ("misconfigured", |text| SourceError::misconfigured(text)),

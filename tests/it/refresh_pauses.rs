@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use ureq_auth::{Clock, ErrorKind, ManualClock, Policy, Session, SourceError, Tick};
 
-use crate::support::{Gate, MANY, Scene, Script, crowd, fails, gives, held, policy, refused, secs, token, unavailable};
+use crate::support::{
+    Gate, MANY, Scene, Script, crowd, fails, gives, held, policy, refused, secs, step, token, unavailable, unknown,
+};
 
 #[test]
 fn a_short_pause_is_sat_out_once_a_call_and_a_long_one_fails_fast() {
@@ -122,4 +124,44 @@ fn retry_now_ends_a_pause_at_once_but_hammers_nobody() {
         assert!(!scene.session.retry_now());
         scene.session.token().unwrap_err();
     }
+}
+
+#[test]
+fn a_pause_that_is_sat_out_leaves_the_flight_its_time() {
+    for (budget, patience, pause) in [(30, 60, 40), (2, 2, 2), (30, 60, 30)] {
+        let later = fails(SourceError::refused("slow down").with_retry_after(secs(pause)));
+        let given = Arc::new(OnceLock::new());
+        let left = Arc::clone(&given);
+        let looks = step(move |fetch| {
+            left.set(fetch.time_left).unwrap();
+            Ok(token("t1", 300))
+        });
+        let policy = policy().with_budget(secs(budget)).with_patience(secs(patience));
+        let scene = Scene::with(vec![later, looks], |builder| builder.policy(policy));
+        scene.session.token().unwrap_err();
+        if scene.session.token().is_err() {
+            // Not sat out, then: it is too long for that.
+            scene.clock.advance(secs(pause));
+            scene.session.token().unwrap();
+        }
+        let left = *given.get().unwrap();
+        assert!(left >= secs(budget) / 4, "{left:?} of {budget} s are left for the exchange");
+    }
+}
+
+#[test]
+fn a_rotation_told_with_a_refused_answer_counts_as_one() {
+    let refreshed =
+        |name: &'static str, refresh: &'static str| step(move |_| Ok(token(name, 300).with_refresh_token(refresh)));
+    let spent = fails(SourceError::misconfigured("a token of another type").with_new_refresh_token("r2"));
+    let steps = vec![refreshed("t1", "r1"), refreshed("t2", "r1"), refreshed("t3", "r1"), spent, unknown(), unknown()];
+    let scene = Scene::new(steps);
+    for _ in 0..3 {
+        scene.session.token().unwrap();
+        scene.clock.advance(secs(300));
+    }
+    scene.session.token().unwrap_err();
+    scene.clock.advance(secs(3600));
+    let error = scene.session.token().unwrap_err();
+    assert!(error.is_login_required(), "r2 was sent twice: {error}");
 }

@@ -240,4 +240,5 @@ mod login;
 mod lost;
 mod memory;
 mod order;
+mod renewed;
 mod start;

@@ -68,8 +68,8 @@ fn approved_and_then_refreshed() {
     let session = Session::new(device.source()).unwrap();
     thread::scope(|scope| {
         scope.spawn(|| session.set(device.log_in(|_| {}).unwrap()));
-        // The user takes a while.
-        while issuer.counts().token_calls() < 2 {
+        // The user takes a while: until two polls have been answered, not only asked.
+        while issuer.counts().errors("authorization_pending") < 2 {
             thread::sleep(Duration::from_millis(20));
         }
         issuer.control("answer", json!({}));
@@ -108,6 +108,16 @@ fn polled_too_fast_for_this_server() {
     device(&issuer).log_in_while(|_| {}, after_polls(&issuer, 4, approve)).unwrap();
     let counts = issuer.counts();
     assert_eq!((counts.errors("slow_down"), counts.errors("authorization_pending")), (1, 4), "once, and not again");
+}
+
+#[test]
+fn pages_of_a_front_end_between_two_polls() {
+    let Some(issuer) = Issuer::start(json!({})) else { return };
+    for front in [403, 404, 400] {
+        issuer.next(json!({ "front": front }));
+    }
+    device(&issuer).log_in(user(&issuer, "approve")).unwrap();
+    assert_eq!(issuer.counts().token_calls(), 4, "three pages, and then the token");
 }
 
 #[test]

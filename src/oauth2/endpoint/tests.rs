@@ -1,3 +1,5 @@
+use std::io::{self, Read};
+
 use super::*;
 use crate::ErrorKind;
 use crate::oauth2::{ClientCredentials, RefreshToken};
@@ -87,10 +89,50 @@ fn what_cannot_be_overridden() {
     endpoint.configure = Some(std::sync::Arc::new(|config| {
         config.max_redirects(5).http_status_as_error(true).max_idle_connections(9).user_agent("mine")
     }));
-    let config = endpoint.build_agent(&origin).config().clone();
+    let config = endpoint.agent(&origin, Duration::MAX).0.config().clone();
     assert_eq!((config.max_redirects(), config.http_status_as_error(), config.max_idle_connections()), (0, false, 0));
     assert_eq!(config.timeouts().global, Some(Duration::from_secs(3)));
     assert!(format!("{:?}", config.user_agent()).contains("mine"));
+}
+
+/// The time-out of one request after the other on one endpoint, whose flights have so much left.
+fn timeouts(source: &RefreshToken, left: &[u64]) -> Vec<Duration> {
+    let origin = Origin::parse("https://id.example.com").unwrap();
+    left.iter().map(|left| source.endpoint.agent(&origin, Duration::from_secs(*left)).1).collect()
+}
+
+#[test]
+fn a_request_may_take_most_of_the_flights_time() {
+    let seconds = |seconds: &[u64]| seconds.iter().copied().map(Duration::from_secs).collect::<Vec<_>>();
+    // The default budget, and one of a minute: a slow answer is not a lost one.
+    assert_eq!(timeouts(&refresh(), &[30, 29, 30]), seconds(&[25, 25, 25]));
+    assert_eq!(timeouts(&refresh(), &[60, 58, 60]), seconds(&[50, 50, 50]));
+    // Never longer than the flight, or not by much; and after a late attempt the next has its whole time.
+    assert_eq!(timeouts(&refresh(), &[12, 30, 60, 30]), seconds(&[10, 25, 50, 25]));
+    assert_eq!(timeouts(&refresh(), &[6000]), seconds(&[3600]));
+    let origin = Origin::parse("https://id.example.com").unwrap();
+    assert_eq!(refresh().endpoint.agent(&origin, Duration::MAX).1, Duration::from_secs(25), "without a flight");
+}
+
+#[test]
+fn a_time_out_that_is_set_is_kept() {
+    let second = Duration::from_secs(1);
+    let set = || refresh().with_timeout(second);
+    assert_eq!(timeouts(&set(), &[30, 60, 1]), [second; 3]);
+    assert_eq!(timeouts(&refresh().with_timeout(40 * second), &[60, 30]), [40 * second, 30 * second]);
+    // By ureq's own setting: never made longer, and shorter only where the flight has less.
+    let own = |timeout| refresh().configure(move |config| config.timeout_global(timeout));
+    assert_eq!(timeouts(&own(Some(second)), &[30, 60]), [second; 2]);
+    assert_eq!(timeouts(&own(Some(20 * second)), &[30, 60, 12]), [20 * second, 20 * second, 10 * second]);
+    assert_eq!(timeouts(&own(Some(90 * second)), &[30, 60]), [25 * second, 50 * second]);
+    assert_eq!(timeouts(&own(None), &[30, 60]), [25 * second, 50 * second]);
+    // Of both, the shorter one.
+    let both = |own: Duration| set().configure(move |config| config.timeout_global(Some(own)));
+    assert_eq!(timeouts(&both(5 * second), &[30]), [second]);
+    assert_eq!(timeouts(&both(second / 2), &[30]), [second / 2]);
+    // Whatever else is configured leaves it as it is.
+    let other = refresh().configure(|config| config.user_agent("mine"));
+    assert_eq!(timeouts(&other, &[60, 30, 60]), [50 * second, 25 * second, 50 * second]);
 }
 
 #[test]

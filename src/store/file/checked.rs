@@ -1,6 +1,6 @@
-//! Opening files without trusting what stands in their place, and errors that say what to do about it.
+//! Opens files without trusting what is in their place; errors say what to do about it.
 
-use std::fs::{File, Metadata, OpenOptions, Permissions, symlink_metadata};
+use std::fs::{File, Metadata, OpenOptions, Permissions, metadata, symlink_metadata};
 use std::io::{self, ErrorKind as Io};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
@@ -19,23 +19,93 @@ pub(super) fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     options.mode(MODE).custom_flags(i32::try_from(flags.bits()).unwrap_or(0)).open(path)
 }
 
-/// Is this an ordinary file of ours that nobody else can read? Looked at once it is open: it cannot be exchanged then.
-pub(super) fn check(path: &Path, file: &File) -> Result<Metadata> {
-    let metadata = file.metadata().map_err(|error| failed("looked at", path, &error))?;
+/// What happens to a file of ours that other users can read or change.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum IfWide {
+    /// It is refused.
+    Refuse,
+    /// Its mode is narrowed to 0600, and the file is refused only if that has no effect.
+    Narrow,
+}
+
+/// Checks that this is an ordinary file of ours that no other user can read. The open file is checked, not its name:
+/// nobody can exchange it then.
+pub(super) fn check(path: &Path, file: &File, if_wide: IfWide) -> Result<Metadata> {
+    let metadata = look(path, file)?;
     let (owner, user) = (metadata.uid(), rustix::process::geteuid().as_raw());
-    let mode = metadata.mode() & 0o7777;
     let problem = if !metadata.is_file() {
         NO_FILE.to_owned()
     } else if owner != user {
         format!(
-            "belongs to user {owner}, and this program runs as {user}: run it as that user, or give it another path"
+            "belongs to user {owner}, and this program runs as user {user}: run it as that user, or give it another path \
+             (FAT, exFAT, SMB: the mount option uid={user})"
         )
-    } else if mode & 0o077 != 0 {
-        format!("has mode {mode:03o}, so that others can get at it: chmod 600 it, and log in again if they may have")
+    } else if is_wide(&metadata) {
+        return too_wide(path, file, &metadata, if_wide);
     } else {
         return Ok(metadata);
     };
     Err(Error::store(format!("{} {problem}", path.display())))
+}
+
+/// An ordinary file of ours that other users can read or change.
+#[cold]
+fn too_wide(path: &Path, file: &File, wide: &Metadata, if_wide: IfWide) -> Result<Metadata> {
+    let (path_shown, mode) = (path.display(), mode(wide));
+    let (advice, mount) = if if_wide == IfWide::Refuse {
+        let advice = ": chmod 600 it, and log in again if it may have leaked. If Kubernetes' fsGroup sets that mode, use \
+                      FileStore::narrow_mode. If chmod has no effect";
+        (advice, MOUNT)
+    } else if wide.nlink() > 1 {
+        // The other name may be the real one, and this one given to it by somebody else who can write in this directory.
+        (". It has another name as well, so its mode was not changed: remove the other hard link", "")
+    } else {
+        // Where it fails or has no effect is the same to the user.
+        let _looked_at = file.set_permissions(Permissions::from_mode(MODE));
+        let narrowed = look(path, file)?;
+        if !is_wide(&narrowed) {
+            log::info!("{path_shown} had mode {mode:03o}; it is 600 now");
+            return Ok(narrowed);
+        }
+        (", and chmod has no effect", MOUNT)
+    };
+    Err(Error::store(format!("{path_shown} has mode {mode:03o}, so other users can read or change it{advice}{mount}")))
+}
+
+/// What to do on a file system that keeps no modes; a mount option decides there.
+const MOUNT: &str = " (FAT, exFAT, NTFS, SMB), mount that file system with fmask=077 (SMB: file_mode=0600), or give a path on \
+                     another one";
+
+fn look(path: &Path, file: &File) -> Result<Metadata> {
+    file.metadata().map_err(|error| failed("looked at", path, &error))
+}
+
+fn mode(metadata: &Metadata) -> u32 {
+    metadata.mode() & 0o7777
+}
+
+fn is_wide(metadata: &Metadata) -> bool {
+    metadata.mode() & 0o077 != 0
+}
+
+/// Says so if other users can remove or replace files in this directory. Those who use [`IfWide::Narrow`] expect a group there.
+pub(super) fn look_at_directory(path: &Path, if_wide: IfWide) -> Option<()> {
+    let metadata = metadata(path).ok()?;
+    let is_sticky = metadata.mode() & 0o1000 != 0;
+    // Many systems give each user a group of the same number with nobody else in it.
+    let is_shared = metadata.gid() != metadata.uid() && if_wide == IfWide::Refuse;
+    let who = match metadata.mode() {
+        _ if is_sticky => return Some(()),
+        mode if mode & 0o002 != 0 => "every user",
+        mode if mode & 0o020 != 0 && is_shared => "every user of its group",
+        _ => return Some(()),
+    };
+    log::warn!(
+        "the token file's directory {} has mode {:03o}: {who} can remove or replace the token file; chmod it to 700",
+        path.display(),
+        mode(&metadata)
+    );
+    Some(())
 }
 
 /// The same for what is only to be removed: whatever its rights.

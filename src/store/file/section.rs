@@ -4,19 +4,23 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind as Io, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
 
-use super::checked::{check, check_is_file, failed, is_at, open, own};
+use super::checked::{IfWide, check, check_is_file, failed, is_at, open, own};
 use super::{FileStore, MAX_LENGTH, Read};
-use crate::store::{Exclusive, Stored};
+use crate::store::{Exclusive, Stored, TokenStore};
 use crate::{Error, Result};
 
 /// What is written ahead of an exchange, at least, to have the room for its result.
 const RESERVE: usize = 16 * 1024;
 
-/// So many files that were no tokens are kept beside the store.
+/// So many unreadable token files are kept beside the store.
 const MAX_ASIDE: u32 = 100;
+
+/// How long somebody who has found a file that is no token waits for the lock, to look again and to put it aside.
+const ASIDE: Duration = Duration::from_secs(1);
 
 pub(super) struct Section<'a> {
     store: &'a FileStore,
@@ -33,6 +37,31 @@ struct Next {
     directory: File,
 }
 
+impl TokenStore for FileStore {
+    fn load(&self) -> Result<Option<Stored>> {
+        match self.read()? {
+            Read::Nothing => Ok(None),
+            Read::Stored(stored) => Ok(Some(stored)),
+            Read::Later(error) => Err(error),
+            // By its name it may be another file by now; inside the section it is not.
+            Read::Foreign(why) => match self.exclusive(ASIDE) {
+                Ok(mut section) => section.load(),
+                Err(_) => Err(self.foreign(why, "is still there")),
+            },
+        }
+    }
+
+    fn exclusive(&self, timeout: Duration) -> Result<Box<dyn Exclusive + '_>> {
+        let directory = self.directory()?;
+        self.look_at(directory);
+        Ok(Box::new(Section::new(self, directory, self.lock(timeout)?)))
+    }
+
+    fn place(&self) -> String {
+        format!("the token file {}", self.path.display())
+    }
+}
+
 impl<'a> Section<'a> {
     pub(super) fn new(store: &'a FileStore, directory: &'a Path, lock: File) -> Self {
         Section { store, directory, lock, next: None }
@@ -42,13 +71,18 @@ impl<'a> Section<'a> {
         self.store.beside(".tmp")
     }
 
+    fn aside(&self, number: u32) -> PathBuf {
+        self.store.beside(&format!(".corrupt-{number}"))
+    }
+
     fn begin(&self) -> Result<Next> {
         let directory = File::open(self.directory).map_err(|error| failed("opened", self.directory, &error))?;
         let path = self.temporary();
         remove_if_there(&path)?;
         let file = open(&path, OpenOptions::new().write(true).create_new(true))
             .map_err(|error| failed("created", &path, &error))?;
-        let metadata = check(&path, &file)?;
+        // It was made with mode 0600. If it has another, this file system keeps no modes: the error says so.
+        let metadata = check(&path, &file, IfWide::Narrow)?;
         own(&file, &metadata).map_err(|error| failed("created", &path, &error))?;
         Ok(Next { file, directory })
     }
@@ -108,7 +142,7 @@ impl<'a> Section<'a> {
     /// Renames what is no token, and says so. An error if it has to stay where it is.
     fn put_aside(&self, why: &str) -> Result<Error> {
         for number in 1..=MAX_ASIDE {
-            let aside = self.store.beside(&format!(".corrupt-{number}"));
+            let aside = self.aside(number);
             if fs::symlink_metadata(&aside).is_ok() {
                 continue;
             }
@@ -125,6 +159,7 @@ impl Exclusive for Section<'_> {
             Read::Nothing => Ok(None),
             Read::Stored(stored) => Ok(Some(stored)),
             Read::Foreign(why) => Err(self.put_aside(why)?),
+            Read::Later(error) => Err(error),
         }
     }
 
@@ -156,23 +191,48 @@ impl Exclusive for Section<'_> {
     fn save(&mut self, stored: &Stored) -> Result<()> {
         // What must not be read must not be gone over either, and what is no token is kept. `prepare` has looked.
         if self.next.is_none() {
-            if let Read::Foreign(why) = self.store.read()? {
-                let kept = self.put_aside(why)?;
-                log::warn!("{kept}");
+            match self.store.read()? {
+                Read::Foreign(why) => {
+                    let kept = self.put_aside(why)?;
+                    log::warn!("{kept}");
+                }
+                Read::Later(error) => return Err(error),
+                Read::Nothing | Read::Stored(_) => {}
             }
         }
         self.write(stored)
     }
 
+    /// A logout leaves nothing beside the file either.
+    fn was_set_aside(&mut self) -> bool {
+        (1..=MAX_ASIDE).any(|number| fs::symlink_metadata(self.aside(number)).is_ok())
+    }
+
     fn remove(&mut self) -> Result<()> {
         check_is_file(&self.store.path)?;
-        // A process that was killed may have left a token in it.
-        remove_if_there(&self.temporary())?;
-        if !remove_if_there(&self.store.path)? {
-            return Ok(());
+        // Another program's, and good. What else cannot be read goes: a logout leaves no token behind.
+        if let Ok(Read::Later(error)) = self.store.read() {
+            return Err(error);
         }
-        let directory = File::open(self.directory).map_err(|error| failed("opened", self.directory, &error))?;
-        self.sync(&directory)
+        // The token first. A killed process may have left one in the temporary file, and what was moved aside may be half of one.
+        let (mut is_removed, mut result) = (false, Ok(()));
+        for number in 0..=MAX_ASIDE + 1 {
+            let path = match number {
+                0 => self.store.path.clone(),
+                1..=MAX_ASIDE => self.aside(number),
+                _ => self.temporary(),
+            };
+            match remove_if_there(&path) {
+                Ok(was_there) => is_removed |= was_there,
+                // What stands in the way of one does not keep the others.
+                Err(error) => result = result.and(Err(error)),
+            }
+        }
+        if is_removed {
+            let directory = File::open(self.directory).map_err(|error| failed("opened", self.directory, &error))?;
+            self.sync(&directory)?;
+        }
+        result
     }
 }
 

@@ -186,12 +186,27 @@ fn a_token_that_could_not_be_read_back_is_not_stored() {
 }
 
 #[test]
-fn a_logout_leaves_no_token_behind_not_even_a_killed_processs() {
+fn a_logout_leaves_no_token_behind_not_even_a_killed_processs_or_half_of_one() {
     let place = Place::new();
+    let log_out = || place.store().exclusive(LONG).unwrap().remove();
+    let whole = stored("a2").to_text();
     save(&place.store(), "a1").unwrap();
-    fs::write(place.beside(".tmp"), &*stored("a2").to_text()).unwrap();
-    place.store().exclusive(LONG).unwrap().remove().unwrap();
+    fs::write(place.beside(".tmp"), &*whole).unwrap();
+    for number in [1, 2, 100] {
+        fs::write(place.beside(&format!(".corrupt-{number}")), &whole[..whole.len() - 3]).unwrap();
+    }
+    log_out().unwrap();
     assert_eq!(place.names(), ["token.json.lock"]);
+    // Where the token itself is gone already, too.
+    fs::write(place.beside(".corrupt-1"), &whole[..whole.len() - 3]).unwrap();
+    log_out().unwrap();
+    assert_eq!(place.names(), ["token.json.lock"]);
+    // What cannot be removed is an error, after all else is gone.
+    save(&place.store(), "a1").unwrap();
+    fs::create_dir_all(place.beside(".corrupt-1")).unwrap();
+    fs::write(place.beside(".corrupt-2"), &*whole).unwrap();
+    assert!(log_out().unwrap_err().to_string().contains("token.json.corrupt-1"));
+    assert_eq!(place.names(), ["token.json.corrupt-1", "token.json.lock"]);
 }
 
 #[test]
@@ -205,4 +220,37 @@ fn what_cannot_be_put_aside_is_not_gone_over() {
     let error = place.store().exclusive(LONG).unwrap().save(&stored("b1")).unwrap_err();
     assert!(error.to_string().contains("too many"), "{error}");
     assert_eq!(fs::read_to_string(place.file()).unwrap(), "the last straw");
+}
+
+#[test]
+fn a_torn_file_that_one_process_moves_aside_is_no_logout_to_the_others() {
+    let (place, clock) = (Place::new(), ManualClock::new(Some(WALL)));
+    let ([first, second], calls) = sessions(&place, &clock);
+    assert_eq!(first.token().unwrap().secret(), second.token().unwrap().secret());
+    clock.advance(Duration::from_secs(200));
+    place.write("{\"version\":1,\"access_tok");
+    let error = first.token().unwrap_err();
+    assert!(error.kind() == ErrorKind::Store && error.to_string().contains("token.json.corrupt-1"), "{error}");
+    assert_eq!(second.token().unwrap().secret(), "a2", "it goes on with the refresh token that it holds");
+    assert_eq!(first.token().unwrap().secret(), "a2", "and the first one finds that");
+    assert_eq!(calls.load(Ordering::SeqCst), 2);
+
+    // A logout is one, whatever was moved aside before.
+    first.end().unwrap();
+    clock.advance(Duration::from_secs(200));
+    assert_eq!(second.token().unwrap_err().kind(), ErrorKind::LoggedOut);
+}
+
+#[test]
+fn a_logout_does_not_remove_a_later_version() {
+    let place = Place::new();
+    save(&place.store(), "a1").unwrap();
+    let session = Session::builder(|_: Option<&Token>| Err(SourceError::unavailable("no"))).store(place.store());
+    let session = session.build().unwrap();
+    let later = r#"{"version":2,"tokens":["secret"]}"#;
+    place.write(later);
+    let error = session.end().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Store);
+    assert!(error.to_string().contains("version 2"), "{error}");
+    assert_eq!(fs::read_to_string(place.file()).unwrap(), later);
 }

@@ -226,3 +226,21 @@ fn a_source_that_needs_the_section_it_is_in_is_told_so() {
     own.set(session.clone()).unwrap();
     assert_eq!(secret(session.token()), "a2", "the login was refused, and is replaced");
 }
+
+#[test]
+fn a_login_given_to_the_builder_takes_the_place_of_a_token_that_was_refused() {
+    let (world, session) = expired();
+    world.answer(Err(SourceError::rejected("no").with_code("invalid_grant")));
+    assert_eq!(kind(session.token()), ErrorKind::Rejected);
+    world.leave();
+    drop(session);
+    // The same one as before is no new login.
+    let next = world.builder().token(token("a1", "r1")).build().unwrap();
+    world.1.advance(LATER);
+    world.answer(Err(SourceError::not_logged_in("it has none")));
+    assert_eq!(kind(next.token()), ErrorKind::Rejected);
+    drop(next);
+    let next = world.builder().token(token("b1", "s1")).build().unwrap();
+    assert_eq!(secret(next.token()), "b1");
+    assert_eq!((world.holds("b1"), world.member("refused")), (true, "-".to_owned()));
+}

@@ -1,0 +1,352 @@
+//! What happens to a call on its way: the token goes in, a 401 comes back, the call goes out again.
+
+mod last_look;
+
+use std::io::Read as _;
+use std::sync::{Arc, Weak};
+
+use ureq::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use ureq::http::{Extensions, HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
+use ureq::middleware::{Middleware, MiddlewareNext};
+use ureq::{Agent, Body, SendBody};
+
+use crate::events::Event;
+use crate::http::body::{self, Payload, Plan};
+use crate::http::challenge;
+use crate::http::redirect;
+use crate::{Error, ErrorKind, Session, Token};
+
+use last_look::Attempt;
+pub(crate) use last_look::{Allowed, LastLook};
+
+/// A request's extension: how many redirects the client follows for this request, instead of its own setting. With 0
+/// the caller gets the redirect itself.
+///
+/// ```no_run
+/// # fn show(client: ureq_auth::Client) -> Result<(), ureq::Error> {
+/// let answer = client.get("https://api.example.com/moved").extension(ureq_auth::MaxRedirects(0)).call()?;
+/// assert_eq!(answer.status(), 301);
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MaxRedirects(pub u32);
+
+/// An answer's extension: this 401 was the token's fault and the token is fresh now, but the request's body could not be
+/// sent a second time. Send the request again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct NotReplayed;
+
+pub(crate) struct Bearer {
+    pub(crate) session: Session,
+    pub(crate) origins: Allowed,
+    pub(crate) replay_limit: usize,
+    pub(crate) max_redirects: u32,
+    /// Weak, for the agent owns this middleware. Where it is gone, answers come back as they are.
+    pub(crate) agent: Weak<dyn AsRef<Agent> + Send + Sync>,
+}
+
+impl Middleware for Bearer {
+    fn handle(
+        &self,
+        mut request: Request<SendBody<'_>>,
+        next: MiddlewareNext<'_>,
+    ) -> Result<Response<Body>, ureq::Error> {
+        if request.extensions().get().is_some_and(|attempt: &Attempt| attempt.own) {
+            return next.handle(request);
+        }
+        // The token belongs to its origins alone, and only where the caller has not brought a header.
+        let is_ours = self.origins.has(request.uri_mut())? && !request.headers().contains_key(AUTHORIZATION);
+        let token = if is_ours { Some(self.session.token()?) } else { None };
+        // Without a token there is nothing to send again for: then not even the framing of the body is touched.
+        let plan = if token.is_some() { Plan::of(&request, self.replay_limit) } else { Plan::Leave };
+        // ureq puts one extension into every request. Settings of the caller's are another.
+        if request.extensions().len() > 1 {
+            request = self.without_redirects(request);
+        }
+        let payload = match plan {
+            Plan::Nothing => Payload::Nothing,
+            Plan::Leave => Payload::Untouched,
+            Plan::Record | Plan::ReadAhead => return self.send_from_tape(plan, request, token, next),
+        };
+        let head = make_ready(&mut request, token.as_deref());
+        let result = next.handle(request);
+        self.look_at(result, Call { head, payload, token, replayed: false })
+    }
+}
+
+impl Bearer {
+    /// A function of its own, lest the stack of every call have room for what this one needs.
+    #[inline(never)]
+    fn send_from_tape(
+        &self,
+        plan: Plan,
+        request: Request<SendBody<'_>>,
+        token: Option<Arc<Token>>,
+        next: MiddlewareNext<'_>,
+    ) -> Result<Response<Body>, ureq::Error> {
+        let (mut parts, body) = request.into_parts();
+        let mut body = body.into_reader();
+        let mut read = |buffer: &mut [u8]| body.read(buffer);
+        let mut payload = body::take_over(plan, &mut parts, &mut read, self.replay_limit)?;
+        let (head, result) = match &mut payload {
+            Payload::Taped(tape) => {
+                let mut request = Request::from_parts(parts, tape.rewind());
+                (make_ready(&mut request, token.as_deref()), next.handle(request))
+            }
+            _ => {
+                let mut request = Request::from_parts(parts, SendBody::none());
+                (make_ready(&mut request, token.as_deref()), next.handle(request))
+            }
+        };
+        self.look_at(result, Call { head, payload, token, replayed: false })
+    }
+
+    /// The first answer: nearly always the last.
+    #[inline]
+    fn look_at(
+        &self,
+        result: Result<Response<Body>, ureq::Error>,
+        call: Call<'_>,
+    ) -> Result<Response<Body>, ureq::Error> {
+        match &result {
+            Ok(answer) if answer.status().is_success() => {
+                if let Some(token) = &call.token {
+                    self.session.accepted(token);
+                }
+                result
+            }
+            Ok(_) | Err(ureq::Error::StatusCode(401)) => self.go_on(call, result),
+            Err(_) => result,
+        }
+    }
+
+    /// A request's own settings may have ureq follow redirects by itself: to any port of the host with the token, or with a
+    /// 401 at the end that is not the token's fault. They cannot be read here, but they can be set.
+    #[cold]
+    fn without_redirects<'b>(&self, request: Request<SendBody<'b>>) -> Request<SendBody<'b>> {
+        let before = request.extensions().clone();
+        let owner = self.agent.upgrade();
+        // For settings that are there already any agent will do.
+        let agent = owner.map_or_else(Agent::new_with_defaults, |owner| (*owner).as_ref().clone());
+        let mut request = agent.configure_request(request).max_redirects(0).build();
+        // It had no settings, and is to have none: for a request with its own, ureq sets TLS up anew, certificates and all.
+        if request.extensions().len() > before.len() {
+            *request.extensions_mut() = before;
+        }
+        request
+    }
+
+    /// Follows redirects, and sends a refused request again, until there is an answer for the caller.
+    #[cold]
+    fn go_on(
+        &self,
+        mut call: Call<'_>,
+        mut result: Result<Response<Body>, ureq::Error>,
+    ) -> Result<Response<Body>, ureq::Error> {
+        let mut redirects = 0;
+        loop {
+            // Held for one step only: a client that was dropped meanwhile is gone when this call is over.
+            let agent = self.agent.upgrade();
+            let agent = agent.as_deref().map(|owner| owner.as_ref());
+            let refused = match (&call.token, &result) {
+                (Some(token), _) if !call.replayed && call.is_refused(&result) => Some(Arc::clone(token)),
+                (Some(token), Ok(answer)) if answer.status().is_success() => {
+                    self.session.accepted(token);
+                    None
+                }
+                _ => None,
+            };
+            result = match (refused, result) {
+                (Some(token), result) => match self.replay(&mut call, &token, agent, result)? {
+                    Step::Sent(result) => result,
+                    Step::Over(result) => return result,
+                },
+                (None, Ok(answer)) => match self.follow(&mut call, agent, answer, &mut redirects)? {
+                    Step::Sent(result) => result,
+                    Step::Over(result) => return result,
+                },
+                (None, Err(error)) => return Err(error),
+            };
+        }
+    }
+
+    /// The token was refused: gets the next one and sends the request again with it.
+    fn replay(
+        &self,
+        call: &mut Call<'_>,
+        refused: &Token,
+        agent: Option<&Agent>,
+        result: Result<Response<Body>, ureq::Error>,
+    ) -> Result<Step, ureq::Error> {
+        // Before the wait for the flight: a crowd of waiting threads would otherwise hold a connection each.
+        let result = result.map(body::put_aside);
+        let token = match self.session.rejected(refused) {
+            Ok(token) => token,
+            // The API's own trouble: what it says is the answer.
+            Err(error) if error.kind() == ErrorKind::RefusedTooOften => return Ok(Step::Over(result)),
+            Err(error) => return Err(error.into()),
+        };
+        let Some(agent) = agent.filter(|_| call.payload.can_be_sent_again()) else {
+            self.session.emit(Event::NotReplayed);
+            return Ok(Step::Over(result.map_or_else(|_| Err(not_replayed().into()), |answer| Ok(mark(answer)))));
+        };
+        // Its connection is free for the second attempt.
+        drop(result);
+        self.session.emit(Event::Replayed { generation: token.generation() });
+        call.replayed = true;
+        call.token = Some(token);
+        Ok(Step::Sent(call.send(agent)))
+    }
+
+    /// Follows a redirect, with the token as long as every address so far was one of its origins.
+    fn follow(
+        &self,
+        call: &mut Call<'_>,
+        agent: Option<&Agent>,
+        answer: Response<Body>,
+        redirects: &mut u32,
+    ) -> Result<Step, ureq::Error> {
+        let limit = call.head.max_redirects().unwrap_or(self.max_redirects);
+        let Some(agent) = agent.filter(|_| limit > 0) else {
+            return Ok(Step::Over(Ok(answer)));
+        };
+        let Some(hop) = redirect::follow(&call.head.method, &call.head.uri, answer.status(), answer.headers())? else {
+            return Ok(Step::Over(Ok(answer)));
+        };
+        if *redirects == limit {
+            return if agent.config().max_redirects_will_error() {
+                Err(ureq::Error::TooManyRedirects)
+            } else {
+                Ok(Step::Over(Ok(answer)))
+            };
+        }
+        *redirects += 1;
+        drop(body::put_aside(answer));
+        hop.strip(&mut call.head.headers);
+        call.head.method = hop.method;
+        call.head.uri = hop.uri;
+        call.payload = Payload::Nothing;
+        // Once it has led away, a redirect back is another site's wish, and does not get our token.
+        call.token = match call.token.take() {
+            Some(_) if self.origins.0.contains(&hop.origin) => {
+                hop.origin.write_into(&mut call.head.uri);
+                Some(self.session.token()?)
+            }
+            _ => None,
+        };
+        Ok(Step::Sent(call.send(agent)))
+    }
+}
+
+enum Step {
+    /// The request went out again, and this came back.
+    Sent(Result<Response<Body>, ureq::Error>),
+    /// This is for the caller.
+    Over(Result<Response<Body>, ureq::Error>),
+}
+
+/// A call under way: what it takes to send it again.
+struct Call<'a> {
+    head: Head,
+    payload: Payload<'a>,
+    token: Option<Arc<Token>>,
+    replayed: bool,
+}
+
+impl Call<'_> {
+    /// Sends it again, by the same agent.
+    fn send(&mut self, agent: &Agent) -> Result<Response<Body>, ureq::Error> {
+        let token = self.token.as_deref();
+        match &mut self.payload {
+            Payload::Taped(tape) => agent.run(self.head.to_request(token, tape.rewind())),
+            _ => agent.run(self.head.to_request(token, SendBody::none())),
+        }
+    }
+
+    /// Is this a 401 that our token is guilty of?
+    fn is_refused(&self, result: &Result<Response<Body>, ureq::Error>) -> bool {
+        match result {
+            Ok(answer) => {
+                answer.status() == StatusCode::UNAUTHORIZED
+                    && challenge::blames_token(
+                        answer.headers().get_all(WWW_AUTHENTICATE).iter().map(|value| value.as_bytes()),
+                    )
+            }
+            // Headers and address are gone: it is taken for what it most likely is. The loop breaker bounds the damage.
+            Err(error) => matches!(error, ureq::Error::StatusCode(401)),
+        }
+    }
+}
+
+/// A request without its body and without our header.
+struct Head {
+    method: Method,
+    uri: Uri,
+    version: Version,
+    headers: HeaderMap,
+    extensions: Option<Extensions>,
+}
+
+impl Head {
+    fn of(request: &Request<SendBody<'_>>) -> Self {
+        let (headers, extensions) = (request.headers(), request.extensions());
+        Head {
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            version: request.version(),
+            // A map that holds nothing is not cloned for nothing.
+            headers: if headers.is_empty() { HeaderMap::new() } else { headers.clone() },
+            // One is ureq's own, put in anew with each run. Only more than that is worth a copy.
+            extensions: (extensions.len() > 1).then(|| extensions.clone()),
+        }
+    }
+
+    fn max_redirects(&self) -> Option<u32> {
+        self.extensions.as_ref()?.get().map(|MaxRedirects(limit)| *limit)
+    }
+
+    fn to_request<'b>(&self, token: Option<&Token>, body: SendBody<'b>) -> Request<SendBody<'b>> {
+        let mut request = Request::new(body);
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = self.uri.clone();
+        *request.version_mut() = self.version;
+        *request.headers_mut() = self.headers.clone();
+        *request.extensions_mut() = self.extensions.clone().unwrap_or_default();
+        authorize(&mut request, token, true);
+        request
+    }
+}
+
+/// Puts the token into a request that has none of it yet, and keeps what it takes to send it again.
+fn make_ready(request: &mut Request<SendBody<'_>>, token: Option<&Token>) -> Head {
+    let head = Head::of(request);
+    authorize(request, token, false);
+    head
+}
+
+fn authorize(request: &mut Request<SendBody<'_>>, token: Option<&Token>, own: bool) {
+    let has_token = token.is_some();
+    if let Some(token) = token {
+        request.headers_mut().insert(AUTHORIZATION, token.header().clone());
+    }
+    // A first attempt with the token goes without, unless what it came with may hold another's.
+    let extensions = request.extensions_mut();
+    if own || !has_token || extensions.len() > 1 {
+        extensions.insert(Attempt { own, has_token });
+    }
+}
+
+fn mark(mut answer: Response<Body>) -> Response<Body> {
+    answer.extensions_mut().insert(NotReplayed);
+    answer
+}
+
+#[cold]
+fn not_replayed() -> Error {
+    Error::new(
+        ErrorKind::NotReplayed,
+        "the API refused the token (401); it is refreshed now, but the request cannot be replayed (its body was read, or its \
+         Client is gone): send it again",
+    )
+}

@@ -1,0 +1,80 @@
+//! Which requests get the token, and the last look at where one that has it goes.
+
+use std::sync::Arc;
+
+use ureq::http::header::AUTHORIZATION;
+use ureq::http::{Request, Response, Uri};
+use ureq::middleware::{Middleware, MiddlewareNext};
+use ureq::{Body, SendBody};
+
+use crate::Error;
+use crate::http::origin::{Origin, no_address};
+
+/// The origins that get the token.
+#[derive(Clone)]
+pub(crate) struct Allowed(pub(crate) Arc<[Origin]>);
+
+impl Allowed {
+    /// Is it an address of theirs?
+    ///
+    /// # Errors
+    ///
+    /// [`BadUri`](ureq::Error::BadUri) if ureq would read that address in another way than it was decided by here.
+    #[inline]
+    pub(super) fn has(&self, uri: &mut Uri) -> Result<bool, ureq::Error> {
+        // Taking an address apart costs more than all else that the client does to a call; comparing it whole does not.
+        if self.0.iter().any(|origin| origin.is_written_in(uri)) { Ok(true) } else { self.has_otherwise_written(uri) }
+    }
+
+    #[cold]
+    fn has_otherwise_written(&self, uri: &mut Uri) -> Result<bool, ureq::Error> {
+        let origin = Origin::of(uri);
+        // `https://user:password@host` is the caller's own `Authorization`: ureq makes one of it.
+        let has_own = uri.authority().is_some_and(|authority| authority.as_str().contains('@'));
+        match origin {
+            Some(origin) if !has_own && self.0.contains(&origin) => {
+                origin.write_into(uri);
+                Ok(true)
+            }
+            // To ureq, a scheme that is not its constant is plain http, `HTTPS` too.
+            Some(origin) if origin.has_scheme_of(uri) => Ok(false),
+            _ => Err(no_address()),
+        }
+    }
+}
+
+/// The extension of a request that has been here.
+#[derive(Clone, Copy)]
+pub(super) struct Attempt {
+    /// This middleware has sent it itself: it passes such a one on untouched, and the same agent, with its pool, its settings
+    /// and its other middlewares, serves the second attempt as it served the first.
+    pub(super) own: bool,
+    /// Its `Authorization`, if there is one, is the session's. What has no such extension may be a first attempt with the token.
+    pub(super) has_token: bool,
+}
+
+/// The last of the middlewares, behind those of the user's, which may have changed the address.
+pub(crate) struct LastLook(pub(crate) Allowed);
+
+impl Middleware for LastLook {
+    fn handle(
+        &self,
+        mut request: Request<SendBody<'_>>,
+        next: MiddlewareNext<'_>,
+    ) -> Result<Response<Body>, ureq::Error> {
+        let carries_token = request.headers().get(AUTHORIZATION).is_some_and(|value| value.is_sensitive())
+            && request.extensions().get().is_none_or(|attempt: &Attempt| attempt.has_token);
+        if carries_token && !self.0.has(request.uri_mut())? {
+            return Err(led_away().into());
+        }
+        next.handle(request)
+    }
+}
+
+#[cold]
+fn led_away() -> Error {
+    Error::invalid(
+        "a middleware changed the request's address to another origin, and nothing was sent: if that may get the token, add \
+         it with ClientBuilder::origin",
+    )
+}

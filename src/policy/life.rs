@@ -1,0 +1,62 @@
+//! When a token's windows begin, by all that is known of time.
+
+use std::time::Duration;
+
+use super::Policy;
+use super::history::History;
+use crate::clock::Tick;
+use crate::token::{Life, Token};
+
+impl Policy {
+    /// When `token`'s windows begin, if its request was sent at `sent` and its answer came at `arrived`.
+    ///
+    /// The life is counted from before the request (the server's began somewhere in between), or from the server's own word
+    /// on how old the token is: what lies between its `iat` and the answer's `Date`. Unless it would be over on arrival: a
+    /// fresh token that looks expired is used, and a 401 decides.
+    pub(crate) fn life(
+        &self,
+        token: &Token,
+        sent: Tick,
+        arrived: Tick,
+        history: &History,
+        wall: Option<Duration>,
+    ) -> Life {
+        let lifetime = token
+            .told_lifetime()
+            .or(history.previous_lifetime)
+            .or_else(|| token.lifetime_from(history.server_time(arrived).or(wall)?));
+        let Some(lifetime) = lifetime else { return Life::default() };
+
+        let leeway = self.leeway.of(lifetime);
+        // Both count whole seconds, and come from one server: no clock of ours has a hand in it.
+        let age = token.server_time().zip(token.times().iat).and_then(|(date, iat)| date.checked_sub(iat));
+        let issued = age.map_or(sent, |age| arrived.before(age).max(sent));
+        let begin = if issued.after(lifetime.saturating_sub(leeway)) > arrived { issued } else { arrived };
+        let ends_at = begin.after(lifetime);
+        self.windows(lifetime, ends_at, ends_at.since(arrived))
+    }
+
+    /// The same for a token of unknown age, from a store or from the user: here the wall clock is all there is.
+    pub(crate) fn restored_life(&self, token: &Token, now: Tick, history: &History, wall: Option<Duration>) -> Life {
+        let times = token.times();
+        // A token that has just come by another way may bring the server's time with it.
+        let clock = token.server_time().or_else(|| history.time_of_day(now, wall));
+        if let (Some(lifetime), Some(received)) = (token.expires_in(), token.received_at()) {
+            // A clock that stands before the token came is wrong: the token is used, and a 401 decides.
+            let age = clock.and_then(|clock| clock.checked_sub(received)).unwrap_or_default();
+            return self.windows(lifetime, now.after(lifetime.saturating_sub(age)), lifetime);
+        }
+        let granted = token.claimed_lifetime().or(token.expires_in());
+        let rest = match (times.exp, clock) {
+            (Some(_), Some(clock)) if times.iat.is_none_or(|iat| iat <= clock) => {
+                let rest = token.lifetime_from(clock).unwrap_or_default();
+                Some(granted.map_or(rest, |granted| rest.min(granted)))
+            }
+            // A clock that stands before the token was made, or before 1970, is wrong; the token is used, and a 401 decides.
+            _ => granted,
+        };
+        let Some(rest) = rest else { return Life::default() };
+        let lifetime = granted.unwrap_or(rest);
+        self.windows(lifetime, now.after(rest), lifetime)
+    }
+}
