@@ -34,11 +34,15 @@ impl Shared {
         match self.refresh(field("refresh_token"), drawn) {
             // Without expires_in, which OAuth only recommends and counts in whole seconds: the JWT tells it better.
             Ok(issued) => {
-                let answer = json!({
+                let mut answer = json!({
                     "access_token": issued.access_token,
                     "token_type": "Bearer",
                     "refresh_token": issued.refresh_token,
                 });
+                if let Some(Drawn { fault: Fault::Unfit(member, value), .. }) = drawn {
+                    self.waste(&issued.refresh_token);
+                    answer.as_object_mut().and_then(|members| members.insert(member.to_owned(), json!(value)));
+                }
                 self.met(drawn);
                 (Response::json("200 OK", &answer), self.lose(field("refresh_token"), drawn))
             }
@@ -71,6 +75,12 @@ impl Shared {
         lock(&self.issuer).lose(refresh_token, grace);
         lock(&self.counts).refreshes_lost += 1;
         Some(sends)
+    }
+
+    /// The access token is issued, and the client can only keep the refresh token that comes with it.
+    fn waste(&self, new_refresh_token: &str) {
+        lock(&self.issuer).waste(new_refresh_token);
+        lock(&self.counts).refreshes_lost += 1;
     }
 
     fn count_token_call(&self) -> impl Drop {

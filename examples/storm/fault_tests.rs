@@ -25,7 +25,7 @@ fn a_seed_draws_the_same_faults_again_and_another_seed_draws_others() {
 #[test]
 fn every_fault_comes_about_as_often_as_it_should() {
     let faults = Faults::new(1);
-    for (draw, one_of, kinds) in [(Faults::for_token_call as fn(&_) -> _, 2, 22), (Faults::for_api_call, 100, 20)] {
+    for (draw, one_of, kinds) in [(Faults::for_token_call as fn(&_) -> _, 2, 33), (Faults::for_api_call, 100, 20)] {
         let drawn: Vec<_> = (0..100_000).filter_map(|_| draw(&faults)).collect();
         let expected = 100_000 / one_of;
         assert!((expected * 9 / 10..expected * 11 / 10).contains(&drawn.len()), "{}", drawn.len());

@@ -18,6 +18,9 @@ pub(crate) enum Fault {
     After(Sends),
     /// The token is as dead when it comes as one that has waited too long.
     Expired,
+    /// The server does its part, and says of this member of its answer that it is that: the client cannot use the access
+    /// token. The new refresh token is a good one.
+    Unfit(&'static str, &'static str),
     /// The API refuses a token that lives, from now on.
     Revoked,
     /// The API has the call come again, to the same address.
@@ -41,7 +44,7 @@ pub(crate) enum Sends {
     Garbage,
 }
 
-use Fault::{After, Before, Expired, Revoked, SeeOther};
+use Fault::{After, Before, Expired, Revoked, SeeOther, Unfit};
 use Sends::{Date, Drip, Endless, Garbage, Other, Part, Silence};
 
 const LATER: Sends = Other("503 Service Unavailable", "", "");
@@ -49,6 +52,12 @@ const LATER_IN_A_SECOND: Sends = Other("503 Service Unavailable", "Retry-After: 
 const TOO_MANY: Sends = Other("429 Too Many Requests", "Retry-After: 1\r\n", "");
 const BAD_GATEWAY: Sends = Other("502 Bad Gateway", "", "<html>502</html>");
 const HTML: Sends = Other("200 OK", "", "<html>Welcome</html>");
+const BLOCKED: &str = "<html>Request blocked</html>";
+const TO_A_LOGIN: &str = "Location: /login\r\n";
+
+const fn refuses(status: &'static str, body: &'static str) -> Fault {
+    Before(Other(status, "", body))
+}
 
 /// Those of the token endpoint, each as often as its number says.
 const TOKEN_CALLS: Rates = Rates {
@@ -60,9 +69,18 @@ const TOKEN_CALLS: Rates = Rates {
         (2, "429", Before(TOO_MANY)),
         (3, "502 HTML", Before(BAD_GATEWAY)),
         (1, "200 HTML", Before(HTML)),
-        (1, "400", Before(Other("400 Bad Request", "", ""))),
-        (1, "403", Before(Other("403 Forbidden", "", ""))),
+        (1, "400", refuses("400 Bad Request", "")),
+        (1, "400 HTML", refuses("400 Bad Request", BLOCKED)),
+        (1, "400 without a code", refuses("400 Bad Request", r#"{"message":"blocked"}"#)),
+        (2, "400, unknown code", refuses("400 Bad Request", r#"{"error":"policy_violation"}"#)),
+        (1, "200, unknown code", refuses("200 OK", r#"{"error":"quota_exceeded"}"#)),
         (1, "401", Before(Other("401 Unauthorized", "WWW-Authenticate: Basic\r\n", ""))),
+        (1, "401 invalid_client", refuses("401 Unauthorized", r#"{"error":"invalid_client"}"#)),
+        (1, "403", refuses("403 Forbidden", "")),
+        (2, "403 HTML", refuses("403 Forbidden", BLOCKED)),
+        (1, "403 access_denied", refuses("403 Forbidden", r#"{"error":"access_denied"}"#)),
+        (2, "404 HTML", refuses("404 Not Found", BLOCKED)),
+        (2, "302 HTML", Before(Other("302 Found", TO_A_LOGIN, BLOCKED))),
         (1, "redirect", Before(Other("307 Temporary Redirect", "Location: /elsewhere\r\n", ""))),
         (3, "cut before", Before(Part(0))),
         (1, "silence before", Before(Silence)),
@@ -75,6 +93,8 @@ const TOKEN_CALLS: Rates = Rates {
         (2, "endless", After(Endless)),
         (2, "garbage after", After(Garbage)),
         (2, "no access_token", After(Other("200 OK", "", "{}"))),
+        (3, "another token_type", Unfit("token_type", "mac")),
+        (2, "two words for a token", Unfit("access_token", "no token")),
         (3, "expired token", Expired),
     ],
 };
@@ -150,6 +170,13 @@ impl Faults {
         *met.entry((drawn.of_token, drawn.name)).or_default() += 1;
     }
 
+    /// In how many token calls the client heard neither a token nor a refusal.
+    pub(crate) fn lost(&self) -> u64 {
+        let met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_lost = |name: &str| TOKEN_CALLS.faults.iter().any(|(_, fault, how)| *fault == name && how.is_lost());
+        met.iter().filter(|((of_token, name), _)| *of_token && is_lost(name)).map(|(_, count)| count).sum()
+    }
+
     /// How often each was met, those of the token endpoint or those of the API.
     pub(crate) fn met(&self, of_token: bool) -> BTreeMap<&'static str, u64> {
         let met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
@@ -175,6 +202,13 @@ impl Faults {
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
+    }
+}
+
+impl Fault {
+    /// Does no whole answer come?
+    fn is_lost(self) -> bool {
+        matches!(self, Before(sends) | After(sends) if !matches!(sends, Other(..) | Date(_)))
     }
 }
 

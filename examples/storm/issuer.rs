@@ -174,6 +174,19 @@ impl Issuer {
         }
     }
 
+    /// The access token that came with this refresh token is of no use to the client; the refresh token itself is.
+    pub(crate) fn waste(&mut self, new_refresh_token: &str) {
+        let family = self.refresh_tokens.get(new_refresh_token).map(|grant| grant.family);
+        if let Some(family) = family.and_then(|family| self.families.get_mut(family)) {
+            family.lost = true;
+        }
+    }
+
+    /// All logins end, as when users withdraw their consent: what was issued is dead.
+    pub(crate) fn end_logins(&mut self) {
+        self.families.iter_mut().for_each(|family| family.alive = false);
+    }
+
     fn need_to_replace(&self, token: &AccessToken, now: Duration) -> Need {
         let in_last_part = || now.saturating_sub(token.asked_at) + self.travel + self.early >= token.life;
         if token.revoked {

@@ -10,6 +10,7 @@
 
 #[cfg(test)]
 mod fault_tests;
+mod login;
 mod options;
 mod picture;
 mod record;
@@ -81,7 +82,7 @@ fn run(options: &Options) -> Result<bool, Box<dyn Error>> {
         answered: results.answered,
         failed: results.failed,
         lost: results.lost,
-        soak: soak.zip(server.as_ref()).map(|(soak, server)| soak.finish(server, &results)),
+        soak: soak.zip(server.as_ref()).map(|(soak, server)| soak.finish(server, client.session(), &results)),
         first_failure: results.first_failure,
         stats: client.session().stats(),
         server: server.as_ref().map(Server::counts),
@@ -139,7 +140,10 @@ fn client(
     let observer = Arc::clone(recorder);
     let session = match soak {
         None => Session::builder(source).policy(policy).observer(move |event| observer.observe(event)),
-        Some(soak) => Session::builder(soak.source(source)).policy(Soak::policy(policy)).observer(soak.observer()),
+        Some(soak) => Session::builder(soak.source(source))
+            .policy(Soak::policy(policy))
+            .store(soak.store())
+            .observer(soak.observer()),
     };
     let session = session.build()?;
     // An idle connection for each thread, whatever their number.

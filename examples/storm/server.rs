@@ -141,6 +141,11 @@ impl Server {
         revoked
     }
 
+    /// Ends all logins, behind the client's back.
+    pub(crate) fn end_logins(&self) {
+        lock(&self.shared.issuer).end_logins();
+    }
+
     pub(crate) fn counts(&self) -> Counts {
         let Ledger { doubled, out_of_order, repeated, .. } = *lock(&self.shared.ledger);
         Counts { doubled, out_of_order, repeated, ..*lock(&self.shared.counts) }

@@ -9,10 +9,12 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use ureq_auth::oauth2::RefreshToken;
-use ureq_auth::{Event, Fetch, Policy, Result, Session, SourceError, Token, TokenSource};
+use ureq_auth::{Event, Fetch, Policy, Result, Session, SourceError, Token, TokenSource, TokenStore};
 
+use crate::login::{Login, Watch};
 use crate::report::{Report, rounded};
 use crate::server::Server;
+use crate::server::faults::Faults;
 use crate::workers::{Results, Workers};
 
 /// The time-out of a call and of a token request.
@@ -48,6 +50,7 @@ pub(crate) struct Soak {
     ended: Arc<AtomicBool>,
     at_once: Arc<AtOnce>,
     idle: Arc<Idle>,
+    watch: Watch,
     logins: u64,
     /// The process's resident memory in KiB.
     memory: Vec<u64>,
@@ -67,6 +70,7 @@ impl Soak {
             ended: Arc::default(),
             at_once: Arc::default(),
             idle: Arc::default(),
+            watch: Watch::default(),
             logins: 0,
             memory: Vec::new(),
         }
@@ -86,13 +90,18 @@ impl Soak {
     }
 
     pub(crate) fn observer(&self) -> impl Fn(&Event<'_>) + Send + Sync + use<> {
-        let (ended, idle) = (Arc::clone(&self.ended), Arc::clone(&self.idle));
+        let (ended, idle, watch) = (Arc::clone(&self.ended), Arc::clone(&self.idle), self.watch.clone());
         move |event| {
             idle.note(event, Instant::now());
             if let Event::RefreshFailed { error, .. } = event {
-                ended.fetch_or(error.retry_after().is_none(), SeqCst);
+                ended.fetch_or(watch.note(error), SeqCst);
             }
         }
+    }
+
+    /// Where the token is kept, in memory.
+    pub(crate) fn store(&self) -> impl TokenStore + use<> {
+        self.watch.clone()
     }
 
     /// Logs in again if need be, looks at the memory, and whether somebody is stuck.
@@ -122,7 +131,7 @@ impl Soak {
         }
     }
 
-    pub(crate) fn finish(self, server: &Server, results: &Results) -> Outcome {
+    pub(crate) fn finish(self, server: &Server, session: &Session, results: &Results) -> Outcome {
         let met = |of_token| server.faults().map(|faults| faults.met(of_token)).unwrap_or_default();
         Outcome {
             seed: self.seed,
@@ -131,6 +140,8 @@ impl Soak {
             failures: results.failures.clone(),
             fewest_answers: results.fewest_answers,
             logins: self.logins,
+            login: self.watch.finish(session),
+            lost_answers: server.faults().map(Faults::lost).unwrap_or_default(),
             at_once: self.at_once.most.load(SeqCst),
             idle_wait: *lock(&self.idle.longest_wait),
             memory: Memory::of(&self.memory),
@@ -167,7 +178,7 @@ impl Idle {
         let in_all = time.without + time.since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
         match event {
             Event::RefreshStarted { .. } => *time = Time { flights: time.flights + 1, without: in_all, since: None },
-            Event::Refreshed { .. } | Event::RefreshFailed { .. } | Event::Superseded => {
+            Event::Refreshed { .. } | Event::Adopted { .. } | Event::RefreshFailed { .. } | Event::Superseded => {
                 time.flights = time.flights.saturating_sub(1);
                 time.since = (time.flights == 0).then_some(now);
             }
@@ -213,6 +224,9 @@ pub(crate) struct Outcome {
     failures: BTreeMap<String, u64>,
     fewest_answers: u64,
     logins: u64,
+    login: Login,
+    /// Token calls that brought neither a token nor a refusal.
+    lost_answers: u64,
     at_once: u64,
     idle_wait: Duration,
     memory: Option<Memory>,
@@ -240,6 +254,7 @@ impl Outcome {
             holds(memory.is_level(), &|| format!("the memory is not level: {memory:?}"));
         }
         let Some(server) = &report.server else { return breaches };
+        let mut breaches_of_login = self.login.breaches(server, self.lost_answers);
         // A refused token is a call's answer after the one replay; what the session says is said without the API.
         let of_api = |(kind, _): &(&String, &u64)| kind.as_str() != "401" && !kind.starts_with("session: ");
         let failed: u64 = self.failures.iter().filter(of_api).map(|(_, count)| count).sum();
@@ -250,6 +265,7 @@ impl Outcome {
                 server.repeated, server.accepted_and_spoilt
             )
         });
+        breaches.append(&mut breaches_of_login);
         breaches
     }
 
@@ -259,6 +275,8 @@ impl Outcome {
             "failures": self.failures,
             "fewest_answers": self.fewest_answers,
             "logins": self.logins,
+            "login": self.login.json(),
+            "lost_answers": self.lost_answers,
             "token_calls_at_once": self.at_once,
             "idle_wait_ms": rounded(self.idle_wait.as_secs_f64() * 1000.0),
             "refreshes_lost": report.server.map(|server| server.refreshes_lost),

@@ -15,6 +15,8 @@ fn good() -> (Outcome, Report) {
         failures: failures.map(|(kind, count)| (kind.to_owned(), count)).into(),
         fewest_answers: 1,
         logins: 0,
+        login: Login { is_stored: true, ..Login::default() },
+        lost_answers: 3,
         at_once: 1,
         idle_wait: Duration::from_millis(10),
         memory: Memory::of(&[10_000; 480]),
@@ -61,6 +63,13 @@ fn what_a_soak_tells_by_itself() {
         counts.spoilt += 1;
     };
     finds(of_another, "1 calls got the answer to another one");
+    finds(|outcome, _| outcome.login.unfounded = 1, "a login was given up 1 times without the server's word");
+    finds(|outcome, _| outcome.login.rejected = 1, "1 logins were refused, but the server refused 0");
+    finds(|outcome, _| outcome.login.lost_twice = 2, "2 logins ended by two lost answers, but 3 were lost");
+    finds(|outcome, _| outcome.login.emptied = 1, "the store was emptied 1 times");
+    finds(|outcome, _| outcome.login.marked = 1, "1 tokens were marked, but the server refused 0");
+    finds(|outcome, _| outcome.login.without_refresh_token = 1, "1 tokens were stored without a refresh token");
+    finds(|outcome, _| outcome.login.is_stored = false, "the store does not hold the session's token");
     let (outcome, mut report) = good();
     report.stats.longest_wait = WAIT_TIMEOUT;
     assert_eq!(outcome.breaches(&report), ["a thread waited for 8.0 s"]);
