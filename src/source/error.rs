@@ -29,6 +29,8 @@ struct Inner {
     /// A refresh token that came with an answer which is refused all the same.
     renewed: Option<Secret>,
     login: Login,
+    /// What the caller hears, if that is not what the outcome says.
+    heard: Option<ErrorKind>,
     /// Refused by somebody who may well be the authorization server, and named no reason.
     #[cfg(feature = "ureq")]
     has_no_reason: bool,
@@ -208,6 +210,7 @@ impl SourceError {
             retry_after: None,
             renewed: None,
             login,
+            heard: None,
             #[cfg(feature = "ureq")]
             has_no_reason: false,
             cause: None,
@@ -263,7 +266,7 @@ impl SourceError {
 
     /// The error that callers see. `next_attempt` is how long the session will not try again; `None` if it will not at all.
     pub(crate) fn into_error(self, next_attempt: Option<Duration>) -> Error {
-        let Inner { outcome, mut message, code, cause, login, .. } = *self.0;
+        let Inner { outcome, mut message, code, cause, login, heard, .. } = *self.0;
         let login = match (outcome, next_attempt) {
             (Outcome::Rejected | Outcome::LoggedOut | Outcome::NotLoggedIn, _) | (Outcome::Unknown, None) => {
                 Login::Required
@@ -277,6 +280,7 @@ impl SourceError {
             Outcome::Refused if login == Login::MayHelp => {
                 "no reason was given: it is tried again after a pause; if this stays so, log in again"
             }
+            Outcome::Refused if login == Login::Required => "it is tried again after a pause",
             Outcome::Refused => "no reason to give the login up: it is tried again after a pause",
             Outcome::Misconfigured if login == Login::MayHelp => {
                 "it worked before: check the client's registration, or log in again; it is tried again"
@@ -299,7 +303,7 @@ impl SourceError {
                 message.push_str(text);
             }
         }
-        Error::refresh(outcome.kind(), message, code, next_attempt, cause).with_login(login)
+        Error::refresh(heard.unwrap_or(outcome.kind()), message, code, next_attempt, cause).with_login(login)
     }
 }
 
@@ -345,7 +349,8 @@ impl StdError for SourceError {
 }
 
 /// What this crate refuses in a source: the source asking its own session; a token that is none, such as a page that was read
-/// as one; or what the source asks another session or client of this crate.
+/// as one; or what the source asks another session or client of this crate. Where a login is what that one needs, the caller
+/// hears it, but this session has not ended: the source is asked again, and may be told that somebody has logged in there.
 impl From<Error> for SourceError {
     fn from(error: Error) -> Self {
         let outcome = match error.kind() {
@@ -355,15 +360,18 @@ impl From<Error> for SourceError {
             }
             ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::NotReplayed => Outcome::Unavailable,
             ErrorKind::RefusedTooOften => Outcome::Refused,
-            // A logout of another session: no server has refused what this one has.
-            ErrorKind::NotLoggedIn | ErrorKind::LoggedOut => Outcome::NotLoggedIn,
-            ErrorKind::Rejected => Outcome::Rejected,
+            // The end of another session: no server has refused what this one has.
+            ErrorKind::NotLoggedIn | ErrorKind::LoggedOut | ErrorKind::Rejected => Outcome::Refused,
+            ErrorKind::Unknown if error.is_login_required() => Outcome::Refused,
             ErrorKind::Store => Outcome::Store,
             ErrorKind::InvalidInput => Outcome::Unreadable,
             ErrorKind::Unknown => Outcome::Unknown,
         };
         let mut own = Self::new(outcome, error.to_string());
         (own.0.code, own.0.retry_after) = (error.code().map(str::to_owned), error.retry_after());
+        if error.is_login_required() {
+            (own.0.heard, own.0.login) = (Some(error.kind()), Login::Required);
+        }
         own.with_cause(error)
     }
 }

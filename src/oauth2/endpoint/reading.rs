@@ -16,9 +16,11 @@ pub(super) fn read_body(what: &str, response: &mut Response<Body>, buffer: &mut 
         if !status.is_success() {
             return SourceError::unavailable(message);
         }
-        // It came, and cannot be decoded; or it broke off.
+        // It came, and cannot be decoded; or it is somebody's page, of which the rest would be no token either.
+        let is_page = buffer.trim_ascii_start().starts_with(b"<");
         match SourceError::from(ureq::Error::from(error)).outcome() {
             Outcome::Unreadable => SourceError::unreadable(message),
+            _ if is_page => SourceError::unreadable(message),
             _ => SourceError::unknown(message),
         }
     })

@@ -257,3 +257,30 @@ fn a_source_around_the_grant_hears_a_verdict_where_there_is_one() {
         assert!(!made.is_final || code.is_some() && pause.is_none(), "{}", made.name);
     }
 }
+
+/// A refresh that the program asks for is told what came, and costs nobody the token that is good.
+#[test]
+fn a_refresh_on_request_that_meets_them_changes_nothing_either() {
+    for made in made().iter().step_by(3) {
+        let (name, world) = (&made.name, World::new());
+        let (session, before) = (world.session(), world.text());
+        world.meets(&made.answer, usize::MAX);
+        let error = session.refresh().unwrap_err();
+        assert_agrees(&error, name);
+        assert_eq!(error.is_login_required(), made.is_final, "{name}: {error}");
+        assert_kept(made, &world, &before);
+        // The pause is everybody's, also of those who ask for it.
+        let count = world.endpoint.count();
+        for _ in 0..5 {
+            assert_eq!(session.token().unwrap().secret(), "a1", "{name}");
+            assert_eq!(session.refresh().unwrap_err().to_string(), error.to_string(), "{name}");
+        }
+        assert_eq!(world.endpoint.count(), count, "{name}");
+        world.is_well();
+        world.clock.advance(error.retry_after().unwrap_or(LIMIT));
+        match session.refresh() {
+            Ok(token) => assert!(!made.is_final && token.secret() == "a2", "{name}"),
+            Err(error) => assert!(made.is_final && world.endpoint.count() == count, "{name}: {error}"),
+        }
+    }
+}

@@ -255,3 +255,20 @@ fn a_source_without_an_owner_reads_any_and_leaves_the_owner_as_it_is() {
     let other = RefreshToken::after_login(ENDPOINT, CLIENT_ID);
     assert_eq!(world.builder(other).build().unwrap_err().kind(), ErrorKind::Store);
 }
+
+#[test]
+fn a_closure_whose_owner_is_named_is_bound_as_a_grant_is() {
+    let world = World::new();
+    let source = |_: Option<&Token>| Ok::<_, SourceError>(Token::new("by-a-closure")?.with_expires_in(LIFE));
+    let error = world.builder(source).owner("tenant a").build().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Store);
+    assert!(error.to_string().contains(&world.owner()) && error.to_string().contains("tenant a"), "{error}");
+    let store = MemoryStore::new();
+    let session = |owner: &str| world.builder(source).store(store.clone()).owner(owner).build();
+    assert_eq!(session("tenant a").unwrap().token().unwrap().secret(), "by-a-closure");
+    let text = store.load().unwrap().unwrap().to_text();
+    assert_eq!(member(&text, "owner").as_deref(), Some("tenant a"));
+    assert_eq!(session("tenant b").unwrap_err().kind(), ErrorKind::Store);
+    assert_eq!(session("tenant a").unwrap().current().unwrap().secret(), "by-a-closure");
+    assert_eq!(store.load().unwrap().unwrap().to_text(), text);
+}

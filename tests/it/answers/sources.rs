@@ -165,3 +165,57 @@ fn what_this_crate_says_to_a_source_inside_is_no_end_either() {
         }
     }
 }
+
+/// A session whose source asks another one first (RFC 8693): a login there is what both need, and it is no end of this one.
+#[test]
+fn the_end_of_the_session_inside_is_heard_and_not_shared() {
+    type End = fn(&World, &Session);
+    let ends: [(End, ErrorKind); 4] = [
+        (|_, _| (), ErrorKind::NotLoggedIn),
+        (|_, inner| drop((inner.set(Token::new("a1").unwrap()), inner.end())), ErrorKind::LoggedOut),
+        (
+            |world, inner| {
+                world.meets(&json(400, r#"{"error":"invalid_grant"}"#), 1);
+                inner.set(Token::new("a1").unwrap().with_refresh_token("r1")).unwrap();
+                inner.rejected(&inner.token().unwrap()).unwrap_err();
+            },
+            ErrorKind::Rejected,
+        ),
+        (
+            |world, inner| {
+                world.meets(&cut_after(""), 2);
+                inner.set(Token::new("a1").unwrap().with_refresh_token("r1")).unwrap();
+                inner.rejected(&inner.token().unwrap()).unwrap_err();
+            },
+            ErrorKind::Unknown,
+        ),
+    ];
+    for ((end, kind), has_store) in ends.into_iter().flat_map(|end| [(end, true), (end, false)]) {
+        let world = World::new();
+        let inner = Session::builder(world.source()).clock(world.clock.clone()).policy(policy()).build().unwrap();
+        end(&world, &inner);
+        let (subject, store) = (inner.clone(), MemoryStore::new());
+        let around = move |_: Option<&Token>| -> Result<Token, SourceError> {
+            let exchanged = format!("for-{}", subject.token()?.secret());
+            Ok(Token::new(exchanged)?.with_refresh_token("of-the-exchange").with_expires_in(LIFE))
+        };
+        save(&store, r#"{"version":1,"access_token":"b1","refresh_token":"of-the-exchange"}"#);
+        let (before, builder) = (store.load().unwrap().unwrap().to_text(), Session::builder(around));
+        let builder = if has_store { builder.store(store.clone()) } else { builder };
+        let session = builder.clock(world.clock.clone()).policy(policy()).build().unwrap();
+        let ask = || if has_store { session.rejected(&session.current().unwrap()) } else { session.token() };
+        let error = ask().unwrap_err();
+        assert_eq!(error.kind(), kind, "{error}");
+        assert!(error.is_login_required() && !error.is_retryable() && error.to_string().contains("log in"), "{error}");
+        assert_eq!(store.load().unwrap().unwrap().to_text(), before, "{kind:?}: nobody has refused that one");
+        for _ in 0..3 {
+            world.clock.advance(LIMIT);
+            assert_eq!(session.token().unwrap_err().kind(), kind);
+        }
+        // The user logs in, where that is done.
+        inner.set(Token::new("login").unwrap()).unwrap();
+        session.retry_now();
+        world.clock.advance(secs(1));
+        assert_eq!(session.token().unwrap().secret(), "for-login", "{kind:?}, with a store: {has_store}");
+    }
+}
