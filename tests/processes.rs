@@ -14,7 +14,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use server::{Options, Server};
 use ureq_auth::oauth2::RefreshToken;
-use ureq_auth::{Client, ErrorKind, FileStore, ManualClock, Policy, Session, SourceError, Token, TokenStore as _};
+use ureq_auth::{
+    Client, Error, ErrorKind, FileStore, ManualClock, Policy, Session, SourceError, Token, TokenStore as _,
+};
 use worker::{Crew, Worker};
 
 const PROCESSES: usize = 8;
@@ -158,6 +160,49 @@ fn a_restart_with_a_wrong_clock_costs_one_token_call_at_most() {
 }
 
 #[test]
+fn all_processes_on_a_file_hear_the_same_verdict_and_the_server_is_asked_once() {
+    let server = Server::start(Options { life: Duration::from_secs(600), ..Options::default() }).unwrap();
+    let place = worker::Place::new("verdict");
+    let path = place.path().join("token.json");
+    let first = server.refresh_token();
+    let (path_text, api, token_url) = (path.to_str().unwrap(), server.api_url(), server.token_url());
+    let once = Worker::start(&["call once", path_text, &api, &token_url, &first]).all();
+    assert_eq!(once.first().map(String::as_str), Some(worker::REFRESHED));
+    let stored = || FileStore::new(&path).load().unwrap().expect("the stored token is gone").to_text();
+    let before = stored();
+
+    let start = || Worker::start(&["hear", path_text, &api, &token_url, &first]);
+    let mut workers: Vec<_> = (0..4).map(|_| start()).collect();
+    for worker in &mut workers {
+        assert_eq!(worker.says().as_deref(), Some("ready"));
+    }
+    server.end_logins();
+    workers.iter_mut().for_each(Worker::go);
+    let heard: Vec<_> = workers.into_iter().map(Worker::all).collect();
+    let verdict = &heard[0][0];
+    assert!(verdict.starts_with("Rejected, invalid_grant, a login is required: "), "{verdict}");
+    assert!(verdict.contains("the login has ended") && verdict.contains("token.json"), "{verdict}");
+    assert!(heard.iter().all(|other| *other == [&**verdict; 2]), "not all hear the same, each time: {heard:#?}");
+    let asked = || (server.counts().token_calls, server.counts().invalid_grant);
+    assert_eq!(asked(), (2, 1), "one refresh, and one that was refused");
+
+    // One that starts later has the refresh token that it was given, and asks with that, once: it may be a new one.
+    let mut late = start();
+    assert_eq!(late.says().as_deref(), Some("ready"));
+    late.go();
+    let late = late.all();
+    assert!(late[0].starts_with("Rejected, invalid_grant, a login is required: ") && late[1] == late[0], "{late:#?}");
+    assert_eq!(asked(), (3, 2));
+
+    // It is all there, and marked.
+    let members = |text: &str| serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(text).unwrap();
+    let mut after = members(&stored());
+    assert!(after.remove("refused").is_some_and(|text| text.as_str().unwrap().contains("the login has ended")));
+    assert_eq!(after.remove("refused_code").unwrap(), "invalid_grant");
+    assert_eq!(after, members(&before));
+}
+
+#[test]
 fn worker() {
     let Some(arguments) = worker::arguments() else { return };
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
@@ -167,6 +212,7 @@ fn worker() {
             call(&client(path, api, token_url, first), api, number.parse().unwrap());
         }
         ["call once", path, api, token_url, first] => call_once(&client(path, api, token_url, first), api),
+        ["hear", path, api, token_url, first] => hear(&client(path, api, token_url, first), api),
         _ => panic!("{arguments:?}"),
     }
 }
@@ -188,6 +234,19 @@ fn call_once(client: &Client, api: &str) {
     let answer = client.get(format!("{api}/anything")).call().unwrap();
     let year = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() / (365 * 24 * 3600);
     worker::say(&format!("{} in {}", answer.status().as_u16(), 1970 + year));
+}
+
+/// Says what two calls are told by the session.
+fn hear(client: &Client, api: &str) {
+    if !worker::ready() {
+        return;
+    }
+    for _ in 0..2 {
+        let error = client.get(format!("{api}/anything")).call().unwrap_err();
+        let error = Error::in_ureq(&error).unwrap_or_else(|| panic!("not the session's word: {error}"));
+        let login = if error.is_login_required() { "a login is required" } else { "no login is required" };
+        worker::say(&format!("{:?}, {}, {login}: {error}", error.kind(), error.code().unwrap_or("no code")));
+    }
 }
 
 /// Calls until it is told to stop.

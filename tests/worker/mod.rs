@@ -56,6 +56,11 @@ impl Worker {
         self.lines.by_ref().map_while(Result::ok).find_map(|line| Some(line.split_once(MARK)?.1.to_owned()))
     }
 
+    /// Lets it go on that is ready.
+    pub(crate) fn go(&mut self) {
+        self.input.as_mut().unwrap().write_all(b"!").unwrap();
+    }
+
     /// All that it says until it has ended well.
     pub(crate) fn all(mut self) -> Vec<String> {
         self.input = None;

@@ -81,6 +81,25 @@ fn whoever_starts_on_a_refused_token_asks_a_source_with_credentials_of_its_own()
 }
 
 #[test]
+fn whoever_starts_on_a_refused_token_is_not_given_it_back_as_a_new_one() {
+    let world = World::new();
+    world.put("a1", "r1");
+    let session = world.session();
+    // Stale, not expired.
+    world.1.advance(LIFE * 9 / 10);
+    let refused = || Err(SourceError::rejected("no").with_code("invalid_grant"));
+    world.answer(refused());
+    assert_eq!(secret(session.token()), "a1");
+    let next = world.builder().build().unwrap();
+    // The source has something of its own, which is dead as well.
+    world.answer(refused());
+    let token = next.current().unwrap();
+    assert_eq!(kind(next.rejected(&token)), ErrorKind::Rejected);
+    assert_eq!(kind(next.rejected(&token)), ErrorKind::Rejected, "and nothing is sent again");
+    world.leave();
+}
+
+#[test]
 fn a_mark_that_was_taken_away_has_the_token_tried_again() {
     let (world, session) = expired();
     world.answer(Err(SourceError::rejected("no").with_code("invalid_grant")));
