@@ -131,7 +131,7 @@ impl<T, E: Clone> Flight<T, E> {
     /// Asks for a value. `judge` sees the current one and its generation; it runs under the mutex and must be pure. A pause
     /// whose rest is not longer than `patience` is no failure: whoever finds it leads the next flight, and sits it out first.
     #[inline]
-    pub(crate) fn enter(&self, now: Tick, patience: Duration, judge: impl FnOnce(&T, u64) -> Need) -> Entry<'_, T, E> {
+    pub(crate) fn enter(&self, now: Tick, patience: &Duration, judge: impl FnOnce(&T, u64) -> Need) -> Entry<'_, T, E> {
         let mut state = self.state.lock();
         let need = match &state.current {
             Some(current) if !state.refused => judge(current, state.generation),
@@ -141,7 +141,7 @@ impl<T, E: Clone> Flight<T, E> {
         match (need, &state.phase, &state.current) {
             // The way of nearly every call: one lock, one look, one count.
             (Need::None, Phase::Idle | Phase::Failed { .. }, Some(current)) => Entry::Ready(Arc::clone(current)),
-            _ => self.enter_slowly(&mut state, need, now, patience),
+            _ => self.enter_slowly(&mut state, need, now, *patience),
         }
     }
 

@@ -21,7 +21,7 @@ use crate::{Error, ErrorKind, Result};
 pub use builder::SessionBuilder;
 use shared::Shared;
 use stored::Unsaved;
-use view::Request;
+use view::{Replaces, Request};
 
 /// One token and where the next one comes from. Clones are the same session.
 ///
@@ -91,7 +91,7 @@ impl Session {
     /// As [`token`](Session::token), also while the present token lives.
     pub fn refresh(&self) -> Result<Arc<Token>> {
         let generation = self.0.flight.current().1;
-        self.obtain(Request { renews: Some(generation), ..Request::default() })
+        self.obtain(Request { replaces: Replaces::Good(generation), ..Request::default() })
     }
 
     /// Reports that a server refused `token`, and gets the next one: by a refresh, or without one where the token has been
@@ -121,7 +121,7 @@ impl Session {
                  refreshing after a refusal is switched off; see what the API says with its 401",
             ));
         }
-        self.obtain(Request { refused: Some(generation), ..Request::default() })
+        self.obtain(Request { replaces: Replaces::Refused(generation), ..Request::default() })
     }
 
     fn judge_refusal(&self, token: &Token) -> Refusal {
@@ -259,7 +259,7 @@ impl Session {
     fn obtain(&self, request: Request) -> Result<Arc<Token>> {
         // Read before the lock is taken: the lock is held as shortly as can be.
         let now = self.0.clock.now();
-        let patience = self.0.policy.patience;
+        let patience = &self.0.policy.patience;
         match self.0.flight.enter(now, patience, |token, generation| self.0.need(request, token, generation, now)) {
             Entry::Ready(token) => Ok(token),
             entry => self.obtain_slowly(request, entry, now.after(self.0.policy.wait_timeout)),
@@ -318,7 +318,7 @@ impl Session {
             }
             // One pause a call is sat out, or one flight waited for.
             let judge = |token: &Token, generation| shared.need(request, token, generation, now);
-            entry = shared.flight.enter(now, Duration::ZERO, judge);
+            entry = shared.flight.enter(now, &Duration::ZERO, judge);
             // Only now: a token that is there is worth having at any time.
             if now >= deadline && matches!(entry, Entry::Lead(_) | Entry::Join(_)) {
                 let error = Error::new(

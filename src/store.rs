@@ -191,10 +191,11 @@ impl Stored {
 
     pub(crate) fn to_token(&self) -> Result<Token> {
         let mut token = match (&self.access, &self.refresh) {
-            (Some(access), _) => Token::new(access.secret())?.with_received_at(self.received),
+            (Some(access), _) => Token::new(access.secret())?,
             (None, Some(refresh)) => Token::of_refresh(refresh.clone())?,
             (None, None) => return Err(Error::store("the stored token has neither an access nor a refresh token")),
         };
+        token = token.with_received_at(self.received);
         if let Some(refresh) = &self.refresh {
             token = token.with_refresh_token(refresh.secret());
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::shared::Shared;
 use super::stored::{Answer, Between, Exchange, Look, Obtained};
-use super::view::{Refresh, Request};
+use super::view::{Refresh, Replaces, Request};
 use crate::clock::Tick;
 use crate::events::{Event, Reason};
 use crate::flight::{Current, Leader, Need, Pause};
@@ -119,7 +119,7 @@ impl Shared {
     /// Why a refresh is due. `None`: it is not, and the leader is here for the store's sake.
     fn reason(&self, previous: Option<&Token>, request: Request, now: Tick) -> Option<Reason> {
         let Some(previous) = previous.filter(|previous| previous.has_access()) else { return Some(Reason::First) };
-        if request.renews == Some(previous.origin.generation) {
+        if request.replaces == Replaces::Good(previous.origin.generation) {
             return Some(Reason::Requested);
         }
         match self.due(request, previous, previous.origin.generation, now) {

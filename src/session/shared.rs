@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::observer::Observer;
 use super::stored::Persist;
-use super::view::{Request, View};
+use super::view::{Replaces, Request, View};
 use crate::Error;
 use crate::clock::{Clock, Tick};
 use crate::events::{Event, Stats};
@@ -69,12 +69,11 @@ impl Shared {
 
     #[inline]
     pub(super) fn due(&self, request: Request, token: &Token, generation: u64, now: Tick) -> Need {
-        // Rule 3: a refusal is about one generation. If a later one is out, its own age decides.
-        if request.refused == Some(generation) {
-            return Need::Refused;
-        }
-        if request.renews == Some(generation) {
-            return Need::Mandatory { usable: false };
+        match request.replaces {
+            // Rule 3: a refusal is about one generation. If a later one is out, its own age decides.
+            Replaces::Refused(refused) if refused == generation => return Need::Refused,
+            Replaces::Good(good) if good == generation => return Need::Mandatory { usable: false },
+            _ => {}
         }
         match self.policy.freshness(&token.life, now, request.valid_for) {
             Freshness::Fresh => Need::None,

@@ -26,10 +26,18 @@ pub(crate) struct View<'a> {
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Request {
     pub(super) valid_for: Duration,
-    /// The generation that was refused.
-    pub(super) refused: Option<u64>,
-    /// The generation that is to be replaced though it is good.
-    pub(super) renews: Option<u64>,
+    pub(super) replaces: Replaces,
+}
+
+/// Whether a certain token will not do, by its generation.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Replaces {
+    #[default]
+    Nothing,
+    /// It was refused.
+    Refused(u64),
+    /// It is good, and a new one is asked for.
+    Good(u64),
 }
 
 /// What one refresh is for.

@@ -4,7 +4,7 @@ use super::known::Known;
 use super::{Answer, Between, Exchange, Lock, Look, Notices, Unsaved};
 use crate::Result;
 use crate::outcome::Outcome;
-use crate::session::view::{Request, View};
+use crate::session::view::{Replaces, Request, View};
 use crate::source::SourceError;
 use crate::store::{Exclusive, Stored};
 use crate::sync;
@@ -217,7 +217,7 @@ impl Found {
     /// Is it another token than `used`, and does it live for long enough?
     fn serves(&self, view: View<'_>, used: Option<&Token>, request: Request) -> bool {
         // A token of before would know nothing of the change that a new one was asked for.
-        let is_asked_for = request.renews.is_none();
+        let is_asked_for = !matches!(request.replaces, Replaces::Good(_));
         let is_other = used.is_none_or(|used| !self.stored.has_access_of(used));
         is_asked_for && is_other && view.is_good(&self.token, request)
     }
