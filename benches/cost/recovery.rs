@@ -26,7 +26,9 @@ pub(crate) fn section(table: &mut Table, effort: Effort) {
     let cases = [
         ("refused, 3 attempts with 2 pauses", loopback::nobody(), 3, 3, two_pauses),
         ("refused, 1 attempt", loopback::nobody(), 1, 1, Duration::ZERO),
-        ("no answer in 25 ms", loopback::say_nothing(), 3, 1, TIME_OUT),
+        ("no answer in 25 ms, 1 attempt", loopback::say_nothing(), 1, 1, TIME_OUT),
+        // A lost answer is asked for once more, after a pause.
+        ("no answer in 25 ms, twice", loopback::say_nothing(), 3, 2, 2 * TIME_OUT + FIRST_PAUSE),
     ];
     for (name, address, attempts, expected, floor) in cases {
         let url = format!("http://{address}/token");
