@@ -1,4 +1,4 @@
-//! Whom a session tells what happens: the log and an observer of the user's, who may make calls by the same session.
+//! The log and the user's observer: a session tells them what happens, and they may make calls by the same session.
 
 use crate::events::Event;
 use crate::sync::{self, Leaf, ThreadId};
