@@ -31,7 +31,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::{Clock, Tick};
-use crate::sync::{self, Condvar, Leaf, Mutex, MutexGuard, ThreadId};
+use crate::sync::{self, Condvar, Leaf, Mutex, ThreadId};
 
 pub(crate) struct Flight<T, E> {
     state: Mutex<State<T, E>>,
@@ -128,31 +128,28 @@ impl<T, E: Clone> Flight<T, E> {
         Flight { state: Mutex::new(state), changed: Condvar::new() }
     }
 
+    /// The current value, if `is_good` and no flight is under way: the way of nearly every call, with one lock, one look and
+    /// one count. `is_good` runs under the mutex and must be pure.
+    #[inline]
+    pub(crate) fn ready(&self, is_good: impl FnOnce(&T) -> bool) -> Option<Arc<T>> {
+        let state = self.state.lock();
+        match &state.current {
+            Some(current) if !state.refused && !matches!(state.phase, Phase::Refreshing { .. }) && is_good(current) => {
+                Some(Arc::clone(current))
+            }
+            _ => None,
+        }
+    }
+
     /// Asks for a value. `judge` sees the current one and its generation; it runs under the mutex and must be pure. A pause
     /// whose rest is not longer than `patience` is no failure: whoever finds it leads the next flight, and sits it out first.
-    #[inline]
-    pub(crate) fn enter(&self, now: Tick, patience: &Duration, judge: impl FnOnce(&T, u64) -> Need) -> Entry<'_, T, E> {
+    pub(crate) fn enter(&self, now: Tick, patience: Duration, judge: impl FnOnce(&T, u64) -> Need) -> Entry<'_, T, E> {
         let mut state = self.state.lock();
         let need = match &state.current {
             Some(current) if !state.refused => judge(current, state.generation),
             // None, or one that is not even looked at.
             _ => Need::Mandatory { usable: false },
         };
-        match (need, &state.phase, &state.current) {
-            // The way of nearly every call: one lock, one look, one count.
-            (Need::None, Phase::Idle | Phase::Failed { .. }, Some(current)) => Entry::Ready(Arc::clone(current)),
-            _ => self.enter_slowly(&mut state, need, now, *patience),
-        }
-    }
-
-    #[cold]
-    fn enter_slowly(
-        &self,
-        state: &mut MutexGuard<'_, State<T, E>>,
-        need: Need,
-        now: Tick,
-        patience: Duration,
-    ) -> Entry<'_, T, E> {
         if need == Need::Refused {
             state.refused = true;
         }
@@ -166,6 +163,7 @@ impl<T, E: Clone> Flight<T, E> {
             (Phase::Refreshing { record, .. }, _) => {
                 return Entry::Join(Waiter { flight: self, record: Arc::clone(record), generation: state.generation });
             }
+            (_, Some(current)) if need == Need::None => return Entry::Ready(Arc::clone(current)),
             (Phase::Idle, _) => Duration::ZERO,
             (Phase::Failed { error, pause }, current) => match (pause.rest(now), current) {
                 (Duration::ZERO, _) => Duration::ZERO,
@@ -174,7 +172,7 @@ impl<T, E: Clone> Flight<T, E> {
                 _ => return Entry::Failed(error.clone()),
             },
         };
-        Entry::Lead(self.begin(state, rest))
+        Entry::Lead(self.begin(&mut state, rest))
     }
 
     fn begin(&self, state: &mut State<T, E>, rest: Duration) -> Leader<'_, T, E> {

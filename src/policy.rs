@@ -104,13 +104,18 @@ impl Policy {
         }
     }
 
-    /// Is the token good for a call that starts now and needs it for `valid_for`?
+    /// Is the token good for a call that starts now, and young? The windows begin with the stale one.
     #[inline]
+    pub(crate) fn is_fresh(&self, life: &Life, now: Tick) -> bool {
+        !self.proactive || life.stale_at.is_none_or(|at| now < at)
+    }
+
+    /// Is the token good for a call that starts now and needs it for `valid_for`?
     pub(crate) fn freshness(&self, life: &Life, now: Tick, valid_for: Duration) -> Freshness {
-        let reached = |at: Option<Tick>| at.is_some_and(|at| now >= at);
-        if valid_for.is_zero() && (!self.proactive || !reached(life.stale_at)) {
+        if valid_for.is_zero() && self.is_fresh(life, now) {
             return Freshness::Fresh;
         }
+        let reached = |at: Option<Tick>| at.is_some_and(|at| now >= at);
         // More than most of what it had on arrival cannot be had: to insist would refresh on every call.
         let valid_for = valid_for.min(life.at_best.saturating_mul(3) / 4);
         let short = life.ends_at.is_some_and(|end| now.after(valid_for) > end);

@@ -11,7 +11,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::clock::{Seconds, Tick};
+use crate::clock::Seconds;
 use crate::events::{Event, Stats};
 use crate::flight::{Entry, Waited};
 use crate::source::SourceError;
@@ -67,7 +67,12 @@ impl Session {
     /// than [`Policy::with_wait_timeout`](crate::Policy::with_wait_timeout) allows.
     #[inline]
     pub fn token(&self) -> Result<Arc<Token>> {
-        self.obtain(Request::default())
+        // Read before the lock is taken: the lock is held as shortly as can be.
+        let now = self.0.clock.now();
+        match self.0.flight.ready(|token| self.0.is_fresh(token, now)) {
+            Some(token) => Ok(token),
+            None => self.obtain(Request::default()),
+        }
     }
 
     /// A token that lives for `valid_for` from now on: before a long upload.
@@ -255,26 +260,28 @@ impl Session {
         self.0.emit(event);
     }
 
-    #[inline]
-    fn obtain(&self, request: Request) -> Result<Arc<Token>> {
-        // Read before the lock is taken: the lock is held as shortly as can be.
-        let now = self.0.clock.now();
-        let patience = &self.0.policy.patience;
-        match self.0.flight.enter(now, patience, |token, generation| self.0.need(request, token, generation, now)) {
-            Entry::Ready(token) => Ok(token),
-            entry => self.obtain_slowly(request, entry, now.after(self.0.policy.wait_timeout)),
-        }
-    }
-
+    /// Not on the way of a token that is fresh.
     #[cold]
-    fn obtain_slowly<'a>(
-        &'a self,
-        request: Request,
-        mut entry: Entry<'a, Token, Error>,
-        mut deadline: Tick,
-    ) -> Result<Arc<Token>> {
+    fn obtain(&self, request: Request) -> Result<Arc<Token>> {
         let shared = &*self.0;
+        let mut now = shared.clock.now();
+        let mut deadline = now.after(shared.policy.wait_timeout);
+        // One pause a call is sat out, or one flight waited for.
+        let mut patience = shared.policy.patience;
+        let mut is_first = true;
         loop {
+            let judge = |token: &Token, generation| shared.need(request, token, generation, now);
+            let entry = shared.flight.enter(now, patience, judge);
+            // Only now: a token that is there is worth having at any time.
+            if !is_first && now >= deadline && matches!(entry, Entry::Lead(_) | Entry::Join(_)) {
+                let error = Error::new(
+                    ErrorKind::Timeout,
+                    "one refresh after the other was given up half-way, until this call's waiting time was over: \
+                     see whether the token source panics",
+                );
+                return shared.fall_back(request, now).ok_or(error);
+            }
+            (patience, is_first) = (Duration::ZERO, false);
             let error = match entry {
                 Entry::Ready(token) => return Ok(token),
                 Entry::Failed(error) => return Err(error),
@@ -312,20 +319,8 @@ impl Session {
                     }
                 }
             };
-            let now = shared.clock.now();
+            now = shared.clock.now();
             if let Some(error) = error {
-                return shared.fall_back(request, now).ok_or(error);
-            }
-            // One pause a call is sat out, or one flight waited for.
-            let judge = |token: &Token, generation| shared.need(request, token, generation, now);
-            entry = shared.flight.enter(now, &Duration::ZERO, judge);
-            // Only now: a token that is there is worth having at any time.
-            if now >= deadline && matches!(entry, Entry::Lead(_) | Entry::Join(_)) {
-                let error = Error::new(
-                    ErrorKind::Timeout,
-                    "one refresh after the other was given up half-way, until this call's waiting time was over: \
-                     see whether the token source panics",
-                );
                 return shared.fall_back(request, now).ok_or(error);
             }
         }

@@ -21,7 +21,7 @@ use self::real as backend;
 #[cfg(model = "shuttle")]
 use self::shuttle as backend;
 
-pub(crate) use backend::{Condvar, Leaf, Mutex, MutexGuard, ThreadId, current_thread};
+pub(crate) use backend::{Condvar, Leaf, Mutex, ThreadId, current_thread};
 
 #[cfg(test)]
 pub(crate) use backend::locks_held;
@@ -35,7 +35,8 @@ pub(crate) use backend::{Latch, beside, crowd, execution, orders};
 mod real {
     use std::time::Duration;
 
-    pub(crate) use parking_lot::{Mutex, Mutex as Leaf, MutexGuard};
+    use parking_lot::MutexGuard;
+    pub(crate) use parking_lot::{Mutex, Mutex as Leaf};
     pub(crate) use std::thread::ThreadId;
 
     pub(crate) struct Condvar(parking_lot::Condvar);

@@ -140,7 +140,7 @@ impl World {
 
     /// One entry. Rules 1 and 3: whoever looks sees a value and its own generation, never one half of a change.
     fn enter_with(&self, patience: Duration, judge: impl Fn(&Value) -> Need, now: Tick) -> Entry<'_, Value, Verdict> {
-        self.gate.enter(now, &patience, |value, generation| {
+        self.gate.enter(now, patience, |value, generation| {
             assert_eq!(value.generation, generation, "rule 1: half of a change is to be seen");
             judge(value)
         })

@@ -171,12 +171,12 @@ pub(super) fn a_waiters_deadline(threads: usize) {
     }));
     let begin = clock.now();
     let deadline = begin.after(LONG);
-    let Entry::Lead(leader) = gate.enter(begin, &Duration::ZERO, |_, _| unreachable!("there is no value")) else {
+    let Entry::Lead(leader) = gate.enter(begin, Duration::ZERO, |_, _| unreachable!("there is no value")) else {
         panic!("nobody else is there")
     };
     let (shared, seen) = (Arc::clone(&gate), clock.clone());
     let waiter = move |_| {
-        let Entry::Join(waiter) = shared.enter(begin, &Duration::ZERO, |_, _| unreachable!("there is no value")) else {
+        let Entry::Join(waiter) = shared.enter(begin, Duration::ZERO, |_, _| unreachable!("there is no value")) else {
             panic!("the flight is under way")
         };
         assert!(matches!(waiter.wait(&seen, deadline), Waited::TimedOut), "rule 5: nothing else came");
