@@ -1,8 +1,10 @@
 //! The pure decisions: when a token is due, how long to pause, when to stop. No thread, no lock, no clock: time comes in
 //! as an argument, a decision goes out as a value.
 
+mod addresses;
 mod history;
 mod jitter;
+mod lag;
 mod life;
 mod settings;
 
@@ -12,8 +14,10 @@ use crate::clock::Tick;
 use crate::outcome::{Outcome, Retry};
 use crate::token::Life;
 use crate::{Error, Result};
+pub(crate) use addresses::Address;
 pub(crate) use history::{Failure, History};
 use jitter::Jitter;
+pub(crate) use lag::{Next, Sent};
 
 /// When to refresh, how often to try, how long to wait.
 ///
@@ -33,6 +37,7 @@ pub struct Policy {
     pub(crate) patience: Duration,
     refusals: u32,
     refusal_period: Duration,
+    token_lag: Duration,
     pub(crate) jitter: Jitter,
 }
 
@@ -64,6 +69,7 @@ impl Default for Policy {
             patience: Duration::from_secs(2),
             refusals: 30,
             refusal_period: Duration::from_secs(30),
+            token_lag: Duration::from_secs(2),
             jitter: Jitter::of_this_process(),
         }
     }
@@ -91,7 +97,7 @@ impl Policy {
         Err(Error::invalid(problem))
     }
 
-    fn windows(&self, lifetime: Duration, ends_at: Tick, at_best: Duration) -> Life {
+    fn windows(&self, lifetime: Duration, ends_at: Tick, at_best: Duration, arrived: Option<Tick>) -> Life {
         let before_end = |window: Duration| Some(ends_at.before(window));
         let leeway = self.leeway.of(lifetime);
         let stale = self.jitter.less(self.stale.of(lifetime), 3, 0).max(leeway);
@@ -101,6 +107,7 @@ impl Policy {
             ends_at: Some(ends_at),
             lifetime: Some(lifetime),
             at_best,
+            arrived,
         }
     }
 

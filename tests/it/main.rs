@@ -49,6 +49,8 @@ mod device_code;
 mod device_code_answers;
 #[cfg(feature = "ureq")]
 mod discovery;
+#[cfg(feature = "ureq")]
+mod driven_clock;
 #[cfg(feature = "rustls")]
 mod faults;
 #[cfg(feature = "ureq")]
@@ -60,5 +62,9 @@ mod providers;
 #[cfg(feature = "ureq")]
 mod server;
 mod store;
+#[cfg(feature = "ureq")]
+mod token_lag;
+#[cfg(feature = "ureq")]
+mod token_lag_crowds;
 #[cfg(feature = "ureq")]
 mod traps_http;
