@@ -27,6 +27,9 @@ mod traps_core;
 mod answers;
 #[cfg(feature = "ureq")]
 mod attacks;
+mod bad_address;
+#[cfg(feature = "ureq")]
+mod bad_address_crowds;
 #[cfg(feature = "ureq")]
 mod client;
 #[cfg(feature = "ureq")]

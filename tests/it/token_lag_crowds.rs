@@ -54,7 +54,7 @@ struct Outcome {
 
 const THREADS: usize = 8;
 
-/// Eight threads make a call every 50 ms, for so long by the clock.
+/// Eight threads make a call every 100 ms, for so long by the clock.
 fn run(
     life: Duration,
     rotates: bool,
@@ -96,7 +96,7 @@ fn run(
                 };
                 failed += usize::from(answer.unwrap().status() != 200);
                 longest = longest.max(clock.now().since(begin));
-                clock.sleep(millis(50) + millis(number as u64));
+                clock.sleep(millis(100 + number as u64));
             }
             clock.leave();
             (failed, longest)
@@ -126,14 +126,14 @@ fn assert_met(outcome: &Outcome, life: Duration, unneeded: usize) {
     if life > secs(60) {
         assert!(*tokens <= 1 + unneeded, "{reasons:?}");
     } else {
-        assert!(*tokens >= 7, "a token of 4 s lives: {reasons:?}");
+        assert!(*tokens >= 5, "a token of 4 s lives: {reasons:?}");
     }
     assert!(stats.token_lags > 0 && stats.time_lagged > Duration::ZERO, "{stats:?}");
 }
 
 #[test]
 fn a_lag_of_one_second_at_all_nodes_costs_no_call_and_no_token() {
-    for (life, time) in [(secs(4), secs(30)), (secs(3600), secs(8))] {
+    for (life, time) in [(secs(4), secs(20)), (secs(3600), secs(6))] {
         for rotates in [false, true] {
             assert_met(&run(life, rotates, time, |_| secs(1)), life, 0);
         }
@@ -144,7 +144,7 @@ fn a_lag_of_one_second_at_all_nodes_costs_no_call_and_no_token() {
 /// to the other. Its refusal is what a revocation looks like, until the API has been seen to lag.
 #[test]
 fn a_lag_of_one_and_a_half_seconds_at_every_other_node_costs_no_call_and_at_most_one_token() {
-    for (life, time) in [(secs(4), secs(30)), (secs(3600), secs(8))] {
+    for (life, time) in [(secs(4), secs(20)), (secs(3600), secs(6))] {
         for rotates in [false, true] {
             let lag_of = |request: usize| if request % 2 == 0 { Duration::ZERO } else { millis(1500) };
             assert_met(&run(life, rotates, time, lag_of), life, 1);
@@ -154,7 +154,7 @@ fn a_lag_of_one_and_a_half_seconds_at_every_other_node_costs_no_call_and_at_most
 
 #[test]
 fn a_lag_drawn_for_each_request_costs_no_call_and_at_most_one_token() {
-    for (life, time) in [(secs(4), secs(30)), (secs(3600), secs(8))] {
+    for (life, time) in [(secs(4), secs(20)), (secs(3600), secs(6))] {
         for (rotates, seed) in [(false, 1), (true, 2), (false, 3), (true, 4)] {
             let lag_of = move |request: usize| {
                 let mut bits = (request as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(seed);
