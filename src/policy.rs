@@ -4,6 +4,7 @@
 mod addresses;
 mod history;
 mod jitter;
+#[cfg_attr(not(feature = "ureq"), allow(dead_code, reason = "only a client sends a request again"))]
 mod lag;
 mod life;
 mod settings;
@@ -17,6 +18,7 @@ use crate::{Error, Result};
 pub(crate) use addresses::Address;
 pub(crate) use history::{Failure, History};
 use jitter::Jitter;
+#[cfg(any(feature = "ureq", test))]
 pub(crate) use lag::{Next, Sent};
 
 /// When to refresh, how often to try, how long to wait.

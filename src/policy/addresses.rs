@@ -67,6 +67,7 @@ impl Addresses {
     }
 
     /// Is it known that `address` refuses every token?
+    #[cfg(any(feature = "ureq", test))]
     pub(crate) fn is_quiet(&self, address: Address, now: Tick) -> bool {
         let is_quiet = |entry: &Entry| entry.quiet_until.is_some_and(|until| now < until);
         self.0.iter().any(|entry| entry.address == address && is_quiet(entry))

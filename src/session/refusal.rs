@@ -9,7 +9,7 @@ use super::view::{Replaces, Request};
 use crate::clock::Tick;
 use crate::events::{Event, Reason};
 use crate::policy::Address;
-#[cfg(feature = "ureq")]
+#[cfg(any(feature = "ureq", test))]
 use crate::policy::{Next, Sent};
 use crate::token::{Origin, Token};
 use crate::{Error, ErrorKind, Result};
@@ -111,7 +111,7 @@ impl Session {
 }
 
 /// What only a client asks: it can send a request again.
-#[cfg(feature = "ureq")]
+#[cfg(any(feature = "ureq", test))]
 impl Session {
     /// What a call does next that was refused with `token`; the pause is over when this returns.
     pub(crate) fn wait_for_lag(&self, token: &Token, address: Address, sent: Sent) -> Next {
@@ -139,7 +139,10 @@ impl Session {
         }
         next
     }
+}
 
+#[cfg(feature = "ureq")]
+impl Session {
     /// The API lags: it has accepted what it had refused.
     pub(crate) fn learn_lag(&self) {
         self.0.history.lock().lag.learn();
