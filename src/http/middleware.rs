@@ -16,11 +16,11 @@ use crate::http::body::{self, Payload, Plan};
 use crate::http::challenge;
 use crate::http::redirect;
 use crate::policy::Address;
-use crate::{Error, ErrorKind, Session, Token};
+use crate::{ErrorKind, Session, Token};
 
 use last_look::Attempt;
 pub(crate) use last_look::{Allowed, LastLook};
-use refused::Past;
+use refused::{Past, Refused, Then, address_of, no_replay, note_success};
 
 /// A request's extension: how many redirects the client follows for this request, instead of its own setting. With 0
 /// the caller gets the redirect itself.
@@ -118,7 +118,7 @@ impl Bearer {
             Ok(answer) if answer.status().is_success() => {
                 if let Some(token) = &call.token {
                     token.mark_accepted();
-                    self.note_success(&call);
+                    note_success(&self.session, call.head.address());
                 }
                 result
             }
@@ -159,11 +159,11 @@ impl Bearer {
             let refused = match (&call.token, &result) {
                 (Some(token), _) if call.is_refused(&result) => Some(Arc::clone(token)),
                 (Some(token), Ok(answer)) => {
-                    self.note_answer(&call, &past, token, answer.status().as_u16());
+                    past.answered(token, answer.status().as_u16(), &self.session, call.head.address());
                     None
                 }
                 (Some(token), Err(ureq::Error::StatusCode(status))) => {
-                    self.note_answer(&call, &past, token, *status);
+                    past.answered(token, *status, &self.session, call.head.address());
                     None
                 }
                 _ => None,
@@ -182,7 +182,37 @@ impl Bearer {
         }
     }
 
-    /// The token was refused: gets the next one and sends the request again with it.
+    /// The token was refused: sends the request again, with the same token, the previous or the next one.
+    fn refused(
+        &self,
+        call: &mut Call<'_>,
+        past: &mut Past,
+        token: Arc<Token>,
+        agent: Option<&Agent>,
+        result: Result<Response<Body>, ureq::Error>,
+    ) -> Result<Step, ureq::Error> {
+        // Before any wait: a crowd of waiting threads would otherwise hold a connection each.
+        let result = result.map(body::put_aside);
+        let again = agent.filter(|_| call.payload.can_be_sent_again());
+        let (was_accepted, replayed, repeatable) = (call.was_accepted, call.replayed, again.is_some());
+        let (method, uri) = call.head.address();
+        let address = address_of(method, uri);
+        let refused = Refused { token, was_accepted, replayed, repeatable, address };
+        match (past.after(refused, &self.session)?, again) {
+            (Then::Again(token), Some(agent)) => {
+                drop(result);
+                Ok(Step::Sent(self.send_again(call, token, agent)))
+            }
+            (Then::Report(token), _) if call.replayed => {
+                self.session.note_refusal(&token, address);
+                Ok(Step::Over(result))
+            }
+            (Then::Report(token), again) => self.replay(call, &token, address, again, result),
+            _ => Ok(self.not_replayed(result)),
+        }
+    }
+
+    /// Gets the next token and sends the request again with it.
     fn replay(
         &self,
         call: &mut Call<'_>,
@@ -197,20 +227,25 @@ impl Bearer {
             Err(error) if error.kind() == ErrorKind::RefusedTooOften => return Ok(Step::Over(result)),
             Err(error) => return Err(error.into()),
         };
-        let Some(agent) = agent.filter(|_| call.payload.can_be_sent_again()) else {
+        let Some(agent) = agent else {
             return Ok(self.not_replayed(result));
         };
         // Its connection is free for the second attempt.
         drop(result);
         call.replayed = true;
+        Ok(Step::Sent(self.send_again(call, token, agent)))
+    }
+
+    fn send_again(&self, call: &mut Call<'_>, token: Arc<Token>, agent: &Agent) -> Result<Response<Body>, ureq::Error> {
+        self.session.emit(Event::Replayed { generation: token.generation() });
         call.token = Some(token);
-        Ok(Step::Sent(self.send_again(call, agent)))
+        call.send(agent)
     }
 
     /// The token is good now, or another one is there, but the body is gone.
     fn not_replayed(&self, result: Result<Response<Body>, ureq::Error>) -> Step {
         self.session.emit(Event::NotReplayed);
-        Step::Over(result.map_or_else(|_| Err(not_replayed().into()), |answer| Ok(mark(answer))))
+        Step::Over(result.map_or_else(|_| Err(no_replay().into()), |answer| Ok(mark(answer))))
     }
 
     /// Follows a redirect, with the token as long as every address so far was one of its origins.
@@ -319,6 +354,10 @@ impl Head {
         }
     }
 
+    fn address(&self) -> (&Method, &Uri) {
+        (&self.method, &self.uri)
+    }
+
     fn max_redirects(&self) -> Option<u32> {
         self.extensions.as_ref()?.get().map(|MaxRedirects(limit)| *limit)
     }
@@ -357,13 +396,4 @@ fn authorize(request: &mut Request<SendBody<'_>>, token: Option<&Token>, own: bo
 fn mark(mut answer: Response<Body>) -> Response<Body> {
     answer.extensions_mut().insert(NotReplayed);
     answer
-}
-
-#[cold]
-fn not_replayed() -> Error {
-    Error::new(
-        ErrorKind::NotReplayed,
-        "the API refused the token (401); it is refreshed now, but the request cannot be replayed (its body was read, or its \
-         Client is gone): send it again",
-    )
 }

@@ -3,14 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ureq::http::Response;
-use ureq::{Agent, Body};
+use ureq::http::{Method, Uri};
 
-use super::{Bearer, Call, Head, Step};
-use crate::Token;
-use crate::events::Event;
-use crate::http::body;
 use crate::policy::{Address, Next, Sent};
+use crate::{Error, ErrorKind, Result, Session, Token};
 
 /// What a call has met so far.
 #[derive(Default)]
@@ -22,103 +18,98 @@ pub(super) struct Past {
     instead_of: Option<(Arc<Token>, bool)>,
 }
 
-impl Bearer {
-    /// Sends it again with the same token after a pause, with the previous token, or with the next.
-    pub(super) fn refused(
-        &self,
-        call: &mut Call<'_>,
-        past: &mut Past,
-        mut token: Arc<Token>,
-        agent: Option<&Agent>,
-        result: Result<Response<Body>, ureq::Error>,
-    ) -> Result<Step, ureq::Error> {
+/// A request that was refused, as it was sent.
+pub(super) struct Refused {
+    pub(super) token: Arc<Token>,
+    pub(super) was_accepted: bool,
+    pub(super) replayed: bool,
+    pub(super) repeatable: bool,
+    pub(super) address: Address,
+}
+
+/// What the call does next.
+pub(super) enum Then {
+    /// Sends the request again with this token.
+    Again(Arc<Token>),
+    /// Gives up, for its body is gone: the API should know the token by now.
+    Anew,
+    /// Reports that this token was refused.
+    Report(Arc<Token>),
+}
+
+impl Past {
+    /// Waits for the API, or has the previous token serve, if that may help.
+    pub(super) fn after(&mut self, refused: Refused, session: &Session) -> Result<Then> {
+        let Refused { mut token, mut was_accepted, replayed, repeatable, address } = refused;
         // A redirect may have led on with the newer one.
-        let previous = past.instead_of.take().filter(|(newer, _)| token.generation() < newer.generation());
-        if let Some((newer, was_accepted)) = previous {
-            self.session.previous_refused(&newer);
-            call.was_accepted = was_accepted;
-            call.token = Some(Arc::clone(&newer));
-            token = newer;
+        let previous = self.instead_of.take().filter(|(newer, _)| token.generation() < newer.generation());
+        if let Some(newer) = previous {
+            (token, was_accepted) = newer;
+            session.previous_refused(&token);
         }
-        // Before any wait: a crowd of waiting threads would otherwise hold a connection each.
-        let result = result.map(body::put_aside);
-        let address = address_of(&call.head);
-        let again = agent.filter(|_| call.payload.can_be_sent_again());
-        let waited_before = past.waited;
+        let waited_before = self.waited;
         loop {
-            let sent = Sent {
-                was_accepted: call.was_accepted,
-                replayed: call.replayed,
-                repeatable: again.is_some(),
-                waited: past.waited,
-                waited_for: past.waited_for,
-            };
-            match self.session.wait_for_lag(&token, address, sent) {
-                Next::Report => break,
-                Next::Pause(pause) => {
-                    past.waited += pause;
-                    past.waited_for = token.generation();
-                    // The pause may have outlived the token.
-                    call.token = Some(if again.is_some() { self.session.token()? } else { Arc::clone(&token) });
-                }
+            let (waited, waited_for) = (self.waited, self.waited_for);
+            let sent = Sent { was_accepted, replayed, repeatable, waited, waited_for };
+            match session.wait_for_lag(&token, address, sent) {
+                Next::Report if self.waited > waited_before => return Ok(Then::Anew),
+                Next::Report => return Ok(Then::Report(token)),
                 Next::Previous(previous) => {
-                    past.instead_of = Some((Arc::clone(&token), call.was_accepted));
-                    call.token = Some(previous);
+                    self.instead_of = Some((token, was_accepted));
+                    return Ok(Then::Again(previous));
+                }
+                Next::Pause(pause) => {
+                    self.waited += pause;
+                    self.waited_for = token.generation();
+                    if repeatable {
+                        // The pause may have outlived the token.
+                        return Ok(Then::Again(session.token()?));
+                    }
+                    if token.was_accepted() {
+                        return Ok(Then::Anew);
+                    }
                 }
             }
-            if let Some(agent) = again {
-                drop(result);
-                return Ok(Step::Sent(self.send_again(call, agent)));
-            }
-            // Whoever sends it anew finds a token that is known by now.
-            if token.was_accepted() {
-                break;
-            }
         }
-        if past.waited > waited_before {
-            return Ok(self.not_replayed(result));
-        }
-        if call.replayed {
-            self.session.note_refusal(&token, address);
-            return Ok(Step::Over(result));
-        }
-        self.replay(call, &token, address, agent, result)
     }
 
-    /// The API has answered without refusing the token: notes what that says of both.
-    pub(super) fn note_answer(&self, call: &Call<'_>, past: &Past, token: &Token, status: u16) {
+    /// The API has answered without refusing `token`: notes what that says of both.
+    pub(super) fn answered(&self, token: &Token, status: u16, session: &Session, head: (&Method, &Uri)) {
         if (200..300).contains(&status) {
-            self.session.accepted(token);
-            // Only a token that was refused in this call is in its past.
-            if past.instead_of.is_some() || past.waited_for == token.generation() {
-                self.session.learn_lag();
+            session.accepted(token);
+            // It was refused before, in this very call, or the previous one was sent instead.
+            if self.instead_of.is_some() || self.waited_for == token.generation() {
+                session.learn_lag();
             }
         }
         // A 404 knows the token as well, a 502 does not.
         if !matches!(status, 401 | 429 | 500..) {
-            self.note_success(call);
+            note_success(session, head);
         }
-    }
-
-    /// What has refused a token may accept the next.
-    #[inline]
-    pub(super) fn note_success(&self, call: &Call<'_>) {
-        if self.session.looks_at_successes() {
-            self.session.note_success(address_of(&call.head));
-        }
-    }
-
-    pub(super) fn send_again(&self, call: &mut Call<'_>, agent: &Agent) -> Result<Response<Body>, ureq::Error> {
-        if let Some(token) = &call.token {
-            self.session.emit(Event::Replayed { generation: token.generation() });
-        }
-        call.send(agent)
     }
 }
 
-/// Its method too: to read may be allowed where to write is not. Not its query, which many a client makes up anew each time.
+/// What has refused a token may accept the next.
+#[inline]
+pub(super) fn note_success(session: &Session, (method, uri): (&Method, &Uri)) {
+    if session.looks_at_successes() {
+        session.note_success(address_of(method, uri));
+    }
+}
+
+/// The method counts: to read may be allowed where to write is not. The query does not: many a client makes it up anew each
+/// time.
 #[cold]
-fn address_of(head: &Head) -> Address {
-    let authority = head.uri.authority().map_or("", |authority| authority.as_str());
-    Address::of(&[head.method.as_str(), head.uri.scheme_str().unwrap_or_default(), authority, head.uri.path()])
+pub(super) fn address_of(method: &Method, uri: &Uri) -> Address {
+    let authority = uri.authority().map_or("", |authority| authority.as_str());
+    Address::of(&[method.as_str(), uri.scheme_str().unwrap_or_default(), authority, uri.path()])
+}
+
+#[cold]
+pub(super) fn no_replay() -> Error {
+    Error::new(
+        ErrorKind::NotReplayed,
+        "the API refused the token (401); it is good now, but the request cannot be replayed (its body was read, or its \
+         Client is gone): send it again",
+    )
 }
