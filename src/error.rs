@@ -68,9 +68,11 @@ pub enum ErrorKind {
     /// The token store cannot be read, written or locked: the text says what is in the way. Nothing was sent, so the refresh
     /// token is as good as before, and the session looks again after a pause.
     Store,
-    /// The API refuses tokens faster than refreshing them is of use: see what it says with its 401.
+    /// The API refuses tokens faster than refreshing them is of use, or one address refuses every token
+    /// ([`Event::AddressRefuses`](crate::Event::AddressRefuses)): see what it says with its 401.
     RefusedTooOften,
-    /// The request's body could not be sent a second time, so the caller has to: the token is fresh now.
+    /// The request's body could not be sent a second time, so the caller has to: the token is fresh now, or
+    /// the API knows it by now ([`Policy::with_token_lag`](crate::Policy::with_token_lag)).
     NotReplayed,
     /// `init` was called a second time.
     AlreadyInitialized,

@@ -79,6 +79,20 @@ pub enum Event<'a> {
         /// The generation that was refused.
         generation: u64,
     },
+    /// A new token was refused, and the API may not know it yet
+    /// ([`Policy::with_token_lag`](crate::Policy::with_token_lag)): no refresh.
+    TokenLag {
+        /// The generation that was refused.
+        generation: u64,
+        /// How long the call pauses before it sends the same token again. Zero: it sends the previous one at once.
+        pause: Duration,
+    },
+    /// An address refuses every token, while others accept the present one: its caller gets the 401, and there is no refresh
+    /// for it. After five minutes one more refresh is tried; a success ends it at once.
+    AddressRefuses {
+        /// The generation that was refused.
+        generation: u64,
+    },
     /// A refused request is about to be sent again.
     Replayed {
         /// The generation it goes out with now.
@@ -144,7 +158,13 @@ pub struct Stats {
     pub late_refusals: u64,
     /// Refusals that the loop breaker did not answer with a refresh.
     pub ignored_refusals: u64,
-    /// Requests sent a second time.
+    /// Refusals of new tokens that were met by a pause or by the previous token.
+    pub token_lags: u64,
+    /// The sum of these pauses.
+    pub time_lagged: Duration,
+    /// Refusals by addresses that refuse every token: each a refresh saved.
+    pub address_refusals: u64,
+    /// Refused requests that were sent again, each time counted.
     pub replays: u64,
     /// Requests that could not be sent a second time.
     pub not_replayed: u64,
@@ -176,6 +196,11 @@ impl Stats {
             }
             Event::LateRefusal { .. } => self.late_refusals += 1,
             Event::RefusalIgnored { .. } => self.ignored_refusals += 1,
+            Event::TokenLag { pause, .. } => {
+                self.token_lags += 1;
+                self.time_lagged = self.time_lagged.saturating_add(*pause);
+            }
+            Event::AddressRefuses { .. } => self.address_refusals += 1,
             Event::Replayed { .. } => self.replays += 1,
             Event::NotReplayed => self.not_replayed += 1,
         }
@@ -212,6 +237,16 @@ impl fmt::Display for Event<'_> {
             Event::RefusalIgnored { generation } => {
                 write!(f, "token {generation} was refused, but the API refuses too often: no refresh")
             }
+            Event::TokenLag { generation, pause } => {
+                write!(f, "token {generation} was refused, but it is new: ")?;
+                match pause.is_zero() {
+                    true => f.write_str("the previous one is sent"),
+                    false => write!(f, "it is sent again in {}", Seconds(*pause)),
+                }
+            }
+            Event::AddressRefuses { generation } => {
+                write!(f, "token {generation} was refused by an address that refuses every token: no refresh")
+            }
             Event::Replayed { generation } => write!(f, "sending the refused request again with token {generation}"),
             Event::NotReplayed => f.write_str("the refused request cannot be sent again: its body has been read"),
         }
@@ -226,6 +261,7 @@ impl Event<'_> {
             | Event::LoginRequired { .. }
             | Event::SaveFailed { .. }
             | Event::RefusalIgnored { .. }
+            | Event::AddressRefuses { .. }
             | Event::WaitEnded { timed_out: true, .. } => log::Level::Warn,
             _ => log::Level::Debug,
         }

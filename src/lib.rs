@@ -38,6 +38,13 @@
 //! little before its end: callers wait for the one refresh under way. A 401 that is the token's fault does the same, and
 //! the refused request is sent again, once. No thread runs in the background.
 //!
+//! Two refusals are no reason for a refresh. An API of several nodes may not know a new token yet. So a token
+//! that has just come, and was not accepted before the request was sent, is sent again after short pauses: two seconds a call in
+//! all. [`Policy::with_token_lag`] changes that or switches it off. After a refresh ahead of time the previous token is sent
+//! instead, while it lives. And one address may refuse every token, because a scope is missing. If it has refused two in a row,
+//! and the second is accepted elsewhere, its callers get the 401 for five minutes. All others keep their token.
+//! [`Event::TokenLag`] and [`Event::AddressRefuses`] tell of both.
+//!
 //! If a refresh fails, [`Outcome`] says how, and what follows: what callers hear, when it is tried again, what becomes of
 //! the stored token. While the old token lives, nobody sees an error. Two things need a new login: the authorization server's
 //! own refusal, with a code (`invalid_grant`), and a second lost response in a row where refresh tokens rotate.

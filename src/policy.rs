@@ -1,8 +1,11 @@
 //! The pure decisions: when a token is due, how long to pause, when to stop. No thread, no lock, no clock: time comes in
 //! as an argument, a decision goes out as a value.
 
+mod addresses;
 mod history;
 mod jitter;
+#[cfg_attr(not(feature = "ureq"), allow(dead_code, reason = "only a client sends a request again"))]
+mod lag;
 mod life;
 mod settings;
 
@@ -12,8 +15,11 @@ use crate::clock::Tick;
 use crate::outcome::{Outcome, Retry};
 use crate::token::Life;
 use crate::{Error, Result};
+pub(crate) use addresses::Address;
 pub(crate) use history::{Failure, History};
 use jitter::Jitter;
+#[cfg(any(feature = "ureq", test))]
+pub(crate) use lag::{Next, Sent};
 
 /// When to refresh, how often to try, how long to wait.
 ///
@@ -33,6 +39,7 @@ pub struct Policy {
     pub(crate) patience: Duration,
     refusals: u32,
     refusal_period: Duration,
+    token_lag: Duration,
     pub(crate) jitter: Jitter,
 }
 
@@ -64,6 +71,7 @@ impl Default for Policy {
             patience: Duration::from_secs(2),
             refusals: 30,
             refusal_period: Duration::from_secs(30),
+            token_lag: Duration::from_secs(2),
             jitter: Jitter::of_this_process(),
         }
     }
@@ -91,7 +99,7 @@ impl Policy {
         Err(Error::invalid(problem))
     }
 
-    fn windows(&self, lifetime: Duration, ends_at: Tick, at_best: Duration) -> Life {
+    fn windows(&self, lifetime: Duration, ends_at: Tick, at_best: Duration, arrived: Option<Tick>) -> Life {
         let before_end = |window: Duration| Some(ends_at.before(window));
         let leeway = self.leeway.of(lifetime);
         let stale = self.jitter.less(self.stale.of(lifetime), 3, 0).max(leeway);
@@ -101,6 +109,7 @@ impl Policy {
             ends_at: Some(ends_at),
             lifetime: Some(lifetime),
             at_best,
+            arrived,
         }
     }
 

@@ -3,6 +3,7 @@
 mod builder;
 mod observer;
 mod refresh;
+mod refusal;
 mod shared;
 mod stored;
 mod view;
@@ -15,7 +16,7 @@ use crate::clock::Seconds;
 use crate::events::{Event, Stats};
 use crate::flight::{Entry, Waited};
 use crate::source::SourceError;
-use crate::token::{Origin, Token};
+use crate::token::Token;
 use crate::{Error, ErrorKind, Result};
 
 pub use builder::SessionBuilder;
@@ -43,17 +44,6 @@ use view::{Replaces, Request};
 /// waits in vain for its refresh. Build sessions after the fork; they share a login by way of a store.
 #[derive(Clone)]
 pub struct Session(Arc<Shared>);
-
-/// What becomes of a refusal that was reported.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Refusal {
-    /// The token had been replaced already.
-    Late,
-    /// It is to be replaced.
-    Replace,
-    /// It is the API's own trouble, or refreshing after a refusal is switched off.
-    Ignored,
-}
 
 impl Session {
     /// A token to use now.
@@ -99,55 +89,6 @@ impl Session {
         self.obtain(Request { replaces: Replaces::Good(generation), ..Request::default() })
     }
 
-    /// Reports that a server refused `token`, and gets the next one: by a refresh, or without one where the token has been
-    /// replaced already.
-    ///
-    /// # Errors
-    ///
-    /// As [`token`](Session::token), and [`RefusedTooOften`](ErrorKind::RefusedTooOften) if the loop breaker
-    /// ([`Policy::with_refusals`](crate::Policy::with_refusals)) finds that new tokens do not help, or refreshing after a refusal is switched off.
-    /// [`InvalidInput`](ErrorKind::InvalidInput) if the token is not of this session.
-    pub fn rejected(&self, token: &Token) -> Result<Arc<Token>> {
-        let shared = &*self.0;
-        let Origin { session, generation } = token.origin;
-        if session != shared.id {
-            return Err(Error::invalid(
-                "the refused token is not of this session: report it to the session it came from",
-            ));
-        }
-        let verdict = self.judge_refusal(token);
-        if verdict == Refusal::Late {
-            shared.emit(Event::LateRefusal { generation });
-        } else if verdict == Refusal::Ignored {
-            shared.emit(Event::RefusalIgnored { generation });
-            return Err(Error::new(
-                ErrorKind::RefusedTooOften,
-                "the API refused the token, and another one is not fetched for it: new tokens were refused alike, or \
-                 refreshing after a refusal is switched off; see what the API says with its 401",
-            ));
-        }
-        self.obtain(Request { replaces: Replaces::Refused(generation), ..Request::default() })
-    }
-
-    fn judge_refusal(&self, token: &Token) -> Refusal {
-        let shared = &*self.0;
-        let generation = token.origin.generation;
-        let now = shared.clock.now();
-        if shared.flight.current().1 > generation {
-            return Refusal::Late;
-        }
-        // Reports of later tokens may overtake this one here: the loop breaker tells by the generation.
-        let may_replace = || shared.history.lock().may_replace(&shared.policy, generation, token.was_accepted(), now);
-        if shared.policy.reactive && may_replace() { Refusal::Replace } else { Refusal::Ignored }
-    }
-
-    /// Reports that a server accepted `token`. A client does so by itself; for other protocols it tells the loop breaker
-    /// that a later refusal is a revocation.
-    #[inline]
-    pub fn accepted(&self, token: &Token) {
-        token.mark_accepted();
-    }
-
     /// Puts a new token in force: after a login, or one that came by another way. Callers that wait get it at once, a
     /// failed session goes on, and the result of a refresh under way is dropped.
     ///
@@ -160,15 +101,17 @@ impl Session {
     /// same, and is stored by the next call that can, or when the session is dropped.
     pub fn set(&self, token: Token) -> Result<()> {
         let shared = &*self.0;
-        self.put(token, Some(Unsaved::ByHand));
+        // Most likely the server has just issued it.
+        self.put(token, Some(Unsaved::ByHand), Some(shared.clock.now()));
         let Some(store) = &shared.store else { return Ok(()) };
         shared.report(store.save_unsaved(shared.view(), shared.policy.budget)).map(drop)
     }
 
-    /// `unsaved`: what the store is to do about it.
-    fn put(&self, token: Token, unsaved: Option<Unsaved>) {
+    /// `unsaved`: what the store is to do about it. `arrived`: when it came, unless it tells itself.
+    fn put(&self, token: Token, unsaved: Option<Unsaved>, arrived: Option<Tick>) {
         let shared = &*self.0;
-        let life = shared.view().restored_life(&token);
+        let mut life = shared.view().restored_life(&token);
+        life.arrived = life.arrived.or(arrived);
         shared.flight.install(token.has_access(), |generation| {
             shared.history.lock().begin_login();
             if let (Some(store), Some(unsaved)) = (&shared.store, unsaved) {
@@ -206,6 +149,7 @@ impl Session {
         let shared = &*self.0;
         let error = Error::new(ErrorKind::LoggedOut, "logged out: log in again, then set the session's token");
         let token = shared.flight.end(error);
+        shared.history.lock().lag.forget_previous();
         let Some(store) = &shared.store else { return (token, Ok(())) };
         store.mark_unsaved(Unsaved::ByHand);
         match shared.report(store.empty(shared.view())) {

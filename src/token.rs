@@ -52,6 +52,8 @@ pub(crate) struct Life {
     pub(crate) lifetime: Option<Duration>,
     /// What was left of it when it arrived, which from a slow server is less: a caller cannot have more.
     pub(crate) at_best: Duration,
+    /// When it came, unless that is not known: a token that was kept somewhere may be old.
+    pub(crate) arrived: Option<Tick>,
 }
 
 /// Which session published a token, and as its how-manieth.

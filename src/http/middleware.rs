@@ -1,6 +1,7 @@
 //! What happens to a call on its way: the token goes in, a 401 comes back, the call goes out again.
 
 mod last_look;
+mod refused;
 
 use std::io::Read as _;
 use std::sync::{Arc, Weak};
@@ -14,10 +15,12 @@ use crate::events::Event;
 use crate::http::body::{self, Payload, Plan};
 use crate::http::challenge;
 use crate::http::redirect;
-use crate::{Error, ErrorKind, Session, Token};
+use crate::policy::Address;
+use crate::{ErrorKind, Session, Token};
 
 use last_look::Attempt;
 pub(crate) use last_look::{Allowed, LastLook};
+use refused::{Past, Refused, Then, address_of, no_replay, note_success};
 
 /// A request's extension: how many redirects the client follows for this request, instead of its own setting. With 0
 /// the caller gets the redirect itself.
@@ -70,8 +73,9 @@ impl Middleware for Bearer {
             Plan::Record | Plan::ReadAhead => return self.send_from_tape(plan, request, token, next),
         };
         let head = make_ready(&mut request, token.as_deref());
+        let was_accepted = token.as_deref().is_some_and(Token::was_accepted);
         let result = next.handle(request);
-        self.look_at(result, Call { head, payload, token, replayed: false })
+        self.look_at(result, Call { head, payload, token, was_accepted, replayed: false })
     }
 }
 
@@ -89,6 +93,7 @@ impl Bearer {
         let mut body = body.into_reader();
         let mut read = |buffer: &mut [u8]| body.read(buffer);
         let mut payload = body::take_over(plan, &mut parts, &mut read, self.replay_limit)?;
+        let was_accepted = token.as_deref().is_some_and(Token::was_accepted);
         let (head, result) = match &mut payload {
             Payload::Taped(tape) => {
                 let mut request = Request::from_parts(parts, tape.rewind());
@@ -99,7 +104,7 @@ impl Bearer {
                 (make_ready(&mut request, token.as_deref()), next.handle(request))
             }
         };
-        self.look_at(result, Call { head, payload, token, replayed: false })
+        self.look_at(result, Call { head, payload, token, was_accepted, replayed: false })
     }
 
     /// The first answer: nearly always the last.
@@ -112,11 +117,12 @@ impl Bearer {
         match &result {
             Ok(answer) if answer.status().is_success() => {
                 if let Some(token) = &call.token {
-                    self.session.accepted(token);
+                    token.mark_accepted();
+                    note_success(&self.session, call.head.address());
                 }
                 result
             }
-            Ok(_) | Err(ureq::Error::StatusCode(401)) => self.go_on(call, result),
+            Ok(_) | Err(ureq::Error::StatusCode(_)) => self.go_on(call, result),
             Err(_) => result,
         }
     }
@@ -145,20 +151,25 @@ impl Bearer {
         mut result: Result<Response<Body>, ureq::Error>,
     ) -> Result<Response<Body>, ureq::Error> {
         let mut redirects = 0;
+        let mut past = Past::default();
         loop {
             // Held for one step only: a client that was dropped meanwhile is gone when this call is over.
             let agent = self.agent.upgrade();
             let agent = agent.as_deref().map(|owner| owner.as_ref());
             let refused = match (&call.token, &result) {
-                (Some(token), _) if !call.replayed && call.is_refused(&result) => Some(Arc::clone(token)),
-                (Some(token), Ok(answer)) if answer.status().is_success() => {
-                    self.session.accepted(token);
+                (Some(token), _) if call.is_refused(&result) => Some(Arc::clone(token)),
+                (Some(token), Ok(answer)) => {
+                    past.answered(token, answer.status().as_u16(), &self.session, call.head.address());
+                    None
+                }
+                (Some(token), Err(ureq::Error::StatusCode(status))) => {
+                    past.answered(token, *status, &self.session, call.head.address());
                     None
                 }
                 _ => None,
             };
             result = match (refused, result) {
-                (Some(token), result) => match self.replay(&mut call, &token, agent, result)? {
+                (Some(token), result) => match self.refused(&mut call, &mut past, token, agent, result)? {
                     Step::Sent(result) => result,
                     Step::Over(result) => return result,
                 },
@@ -171,32 +182,70 @@ impl Bearer {
         }
     }
 
-    /// The token was refused: gets the next one and sends the request again with it.
+    /// The token was refused: sends the request again, with the same token, the previous or the next one.
+    fn refused(
+        &self,
+        call: &mut Call<'_>,
+        past: &mut Past,
+        token: Arc<Token>,
+        agent: Option<&Agent>,
+        result: Result<Response<Body>, ureq::Error>,
+    ) -> Result<Step, ureq::Error> {
+        // Before any wait: a crowd of waiting threads would otherwise hold a connection each.
+        let result = result.map(body::put_aside);
+        let again = agent.filter(|_| call.payload.can_be_sent_again());
+        let (was_accepted, replayed, repeatable) = (call.was_accepted, call.replayed, again.is_some());
+        let (method, uri) = call.head.address();
+        let address = address_of(method, uri);
+        let refused = Refused { token, was_accepted, replayed, repeatable, address };
+        match (past.after(refused, &self.session)?, again) {
+            (Then::Again(token), Some(agent)) => {
+                drop(result);
+                Ok(Step::Sent(self.send_again(call, token, agent)))
+            }
+            (Then::Report(token), _) if call.replayed => {
+                self.session.note_refusal(&token, address);
+                Ok(Step::Over(result))
+            }
+            (Then::Report(token), again) => self.replay(call, &token, address, again, result),
+            _ => Ok(self.not_replayed(result)),
+        }
+    }
+
+    /// Gets the next token and sends the request again with it.
     fn replay(
         &self,
         call: &mut Call<'_>,
         refused: &Token,
+        address: Address,
         agent: Option<&Agent>,
         result: Result<Response<Body>, ureq::Error>,
     ) -> Result<Step, ureq::Error> {
-        // Before the wait for the flight: a crowd of waiting threads would otherwise hold a connection each.
-        let result = result.map(body::put_aside);
-        let token = match self.session.rejected(refused) {
+        let token = match self.session.rejected_at(refused, Some(address)) {
             Ok(token) => token,
             // The API's own trouble: what it says is the answer.
             Err(error) if error.kind() == ErrorKind::RefusedTooOften => return Ok(Step::Over(result)),
             Err(error) => return Err(error.into()),
         };
-        let Some(agent) = agent.filter(|_| call.payload.can_be_sent_again()) else {
-            self.session.emit(Event::NotReplayed);
-            return Ok(Step::Over(result.map_or_else(|_| Err(not_replayed().into()), |answer| Ok(mark(answer)))));
+        let Some(agent) = agent else {
+            return Ok(self.not_replayed(result));
         };
         // Its connection is free for the second attempt.
         drop(result);
-        self.session.emit(Event::Replayed { generation: token.generation() });
         call.replayed = true;
+        Ok(Step::Sent(self.send_again(call, token, agent)))
+    }
+
+    fn send_again(&self, call: &mut Call<'_>, token: Arc<Token>, agent: &Agent) -> Result<Response<Body>, ureq::Error> {
+        self.session.emit(Event::Replayed { generation: token.generation() });
         call.token = Some(token);
-        Ok(Step::Sent(call.send(agent)))
+        call.send(agent)
+    }
+
+    /// The token is good now, or another one is there, but the body is gone.
+    fn not_replayed(&self, result: Result<Response<Body>, ureq::Error>) -> Step {
+        self.session.emit(Event::NotReplayed);
+        Step::Over(result.map_or_else(|_| Err(no_replay().into()), |answer| Ok(mark(answer))))
     }
 
     /// Follows a redirect, with the token as long as every address so far was one of its origins.
@@ -251,6 +300,8 @@ struct Call<'a> {
     head: Head,
     payload: Payload<'a>,
     token: Option<Arc<Token>>,
+    /// The API had accepted the token when the request was sent.
+    was_accepted: bool,
     replayed: bool,
 }
 
@@ -258,6 +309,7 @@ impl Call<'_> {
     /// Sends it again, by the same agent.
     fn send(&mut self, agent: &Agent) -> Result<Response<Body>, ureq::Error> {
         let token = self.token.as_deref();
+        self.was_accepted = token.is_some_and(Token::was_accepted);
         match &mut self.payload {
             Payload::Taped(tape) => agent.run(self.head.to_request(token, tape.rewind())),
             _ => agent.run(self.head.to_request(token, SendBody::none())),
@@ -302,6 +354,10 @@ impl Head {
         }
     }
 
+    fn address(&self) -> (&Method, &Uri) {
+        (&self.method, &self.uri)
+    }
+
     fn max_redirects(&self) -> Option<u32> {
         self.extensions.as_ref()?.get().map(|MaxRedirects(limit)| *limit)
     }
@@ -340,13 +396,4 @@ fn authorize(request: &mut Request<SendBody<'_>>, token: Option<&Token>, own: bo
 fn mark(mut answer: Response<Body>) -> Response<Body> {
     answer.extensions_mut().insert(NotReplayed);
     answer
-}
-
-#[cold]
-fn not_replayed() -> Error {
-    Error::new(
-        ErrorKind::NotReplayed,
-        "the API refused the token (401); it is refreshed now, but the request cannot be replayed (its body was read, or its \
-         Client is gone): send it again",
-    )
 }

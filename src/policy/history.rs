@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use super::Policy;
+use super::addresses::Addresses;
+use super::lag::Lag;
 use crate::clock::Tick;
 use crate::outcome::{Outcome, Retry};
 use crate::token::Token;
@@ -24,6 +26,8 @@ pub(crate) struct History {
     pub(crate) previous_lifetime: Option<Duration>,
     server: Option<(Tick, Duration)>,
     refusals: Refusals,
+    pub(crate) lag: Lag,
+    pub(crate) addresses: Addresses,
 }
 
 impl History {
@@ -35,6 +39,8 @@ impl History {
     pub(crate) fn begin_login(&mut self) {
         self.login += 1;
         (self.failures, self.unreached, self.unknowns, self.unchanged) = (0, 0, 0, 0);
+        self.addresses.forget();
+        self.lag.forget_previous();
     }
 
     pub(crate) fn count_success(&mut self, login: u64) {

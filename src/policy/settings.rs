@@ -91,13 +91,35 @@ impl Policy {
         self
     }
 
-    /// The loop breaker: how many refused tokens are replaced per `period`, 30 per 30 seconds unless set. A token that
-    /// was refused without ever having been accepted counts tenfold: then the trouble is the API's, and a new token will
-    /// not cure it. One that was accepted first was revoked, most likely, and counts a tenth.
+    /// The loop breaker: how many points are granted per `period`, 30 per 30 seconds unless set. Each refused token that is
+    /// replaced costs some. One that was never accepted costs 10, or all if there are fewer: then the trouble is the API's, and
+    /// a new token will not cure it. One that was accepted first was revoked, most likely, and costs a tenth of a point.
+    ///
+    /// The points of one period can be spent at once, and come back evenly. So with the default, 3 tokens that were never
+    /// accepted are replaced at once, and one more each 10 seconds: 6 in the first 30 seconds, and 3 in each 30 seconds after.
+    /// Of tokens that were accepted it is 300 at once and 10 a second.
     #[must_use]
     pub fn with_refusals(mut self, refusals: u32, period: Duration) -> Self {
         self.refusals = refusals;
         self.refusal_period = period;
+        self
+    }
+
+    /// How long one call waits, in all, for an API that does not know a new token yet: 2 seconds unless set. Zero switches
+    /// that off.
+    ///
+    /// A token that has just come, and that the API had not accepted when a request was sent with it, may be refused because
+    /// the API's nodes do not have it yet. The client then pauses for 100, 200, 400 ms and so on, and sends the same token
+    /// again; only after that it asks for another one. If the refresh was ahead of time, the previous token is sent instead, at
+    /// once, while it lives. A token counts as new for two and a half times as long as set here. One that was accepted and is
+    /// refused later was revoked, and is replaced at once, unless the API is known to lag: it has refused a new token and
+    /// accepted the same one later.
+    ///
+    /// A client does this; [`Session::rejected`](crate::Session::rejected) does not. As with the wait for a refresh, the
+    /// timeouts of `ureq` do not count the pauses.
+    #[must_use]
+    pub fn with_token_lag(mut self, lag: Duration) -> Self {
+        self.token_lag = lag;
         self
     }
 
@@ -157,5 +179,10 @@ impl Policy {
     /// The number and the period of [`with_refusals`](Policy::with_refusals).
     pub fn refusals(&self) -> (u32, Duration) {
         (self.refusals, self.refusal_period)
+    }
+
+    /// See [`with_token_lag`](Policy::with_token_lag).
+    pub fn token_lag(&self) -> Duration {
+        self.token_lag
     }
 }

@@ -10,6 +10,7 @@
 
 mod calls;
 mod gate;
+mod nodes;
 mod outside;
 mod pauses;
 mod refreshes;
@@ -209,6 +210,12 @@ scenarios! {
         session_refused_and_not_replaced;
         session_refusals_count_once;
         session_set_while_a_flight_is_rejected;
+    }
+    nodes {
+        session_new_token_is_waited_for;
+        session_accepted_token_is_not_waited_for;
+        session_address_that_refuses_every_token;
+        session_address_that_accepts_again;
     }
     stores {
         session_store_follows;

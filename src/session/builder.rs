@@ -1,7 +1,7 @@
 //! The settings of a session.
 
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -132,6 +132,7 @@ impl SessionBuilder {
             observer: self.observer,
             history: Leaf::new(History::default()),
             stats: Leaf::new(Stats::default()),
+            looks_at_successes: AtomicBool::new(false),
             owner,
             id: IDS.fetch_add(1, Ordering::Relaxed),
         });
@@ -147,10 +148,10 @@ impl SessionBuilder {
         match (restored, self.token) {
             // A new login: what is stored has been refused, and is not what was given.
             (Some((stored, true)), Some(token)) if !token.is_renewed_like(&stored) => {
-                session.put(token, Some(Unsaved::ByHand));
+                session.put(token, Some(Unsaved::ByHand), None);
             }
-            (Some((stored, _)), _) => session.put(stored, None),
-            (None, Some(token)) => session.put(token, Some(Unsaved::ByRefresh)),
+            (Some((stored, _)), _) => session.put(stored, None, None),
+            (None, Some(token)) => session.put(token, Some(Unsaved::ByRefresh), None),
             (None, None) => {}
         }
         Ok(session)

@@ -46,6 +46,7 @@ impl Shared {
         }
         let previous = leader.previous().map(|token| &**token);
         let reason = self.reason(previous, request, self.clock.now());
+        let replaced = leader.previous().cloned();
         // Before the observer is told, who may set new credentials: this flight is for those of now.
         let ahead = reason == Some(Reason::Stale);
         let refresh = Refresh { request, begin, login: self.history.lock().login(), ahead };
@@ -95,6 +96,7 @@ impl Shared {
                 Ok(None)
             }
             Some(Ok(token)) => {
+                self.note_replaced(reason, replaced, &token);
                 if adopted {
                     self.emit(Event::Adopted { token: &token });
                 } else {

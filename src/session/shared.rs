@@ -1,6 +1,7 @@
 //! What a session's threads share, and what it says of a token at a moment.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use super::observer::Observer;
@@ -28,6 +29,8 @@ pub(crate) struct Shared {
     pub(super) observer: Observer,
     pub(super) history: Leaf<History>,
     pub(super) stats: Leaf<Stats>,
+    /// A success may change the history: an address has refused a token, or a previous token is kept.
+    pub(super) looks_at_successes: AtomicBool,
     /// Whose tokens these are.
     pub(super) owner: Option<String>,
     /// Tells this session's tokens from another's, whose generations mean nothing here.

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use ureq::config::ConfigBuilder;
 use ureq::http::Response;
 use ureq::typestate::AgentScope;
 use ureq::{Body, Error as UreqError};
-use ureq_auth::{Client, ClientBuilder, Error, ErrorKind, Session, SourceError, Token};
+use ureq_auth::{Client, ClientBuilder, Error, ErrorKind, Policy, Session, SourceError, Token};
 
 use crate::server::{Answer, Seen, Server};
 
@@ -30,7 +31,9 @@ impl Calls {
 pub(crate) fn session() -> (Session, Calls) {
     let calls = Calls::default();
     let source = numbered(calls.clone());
-    (Session::new(source).unwrap(), calls)
+    // A refusal is met at once: what is waited for is for other scenarios.
+    let policy = Policy::new().with_token_lag(Duration::ZERO);
+    (Session::builder(source).policy(policy).build().unwrap(), calls)
 }
 
 pub(crate) fn numbered(calls: Calls) -> impl Fn(Option<&Token>) -> Result<Token, SourceError> + Send + Sync {

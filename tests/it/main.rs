@@ -27,6 +27,9 @@ mod traps_core;
 mod answers;
 #[cfg(feature = "ureq")]
 mod attacks;
+mod bad_address;
+#[cfg(feature = "ureq")]
+mod bad_address_crowds;
 #[cfg(feature = "ureq")]
 mod client;
 #[cfg(feature = "ureq")]
@@ -49,6 +52,8 @@ mod device_code;
 mod device_code_answers;
 #[cfg(feature = "ureq")]
 mod discovery;
+#[cfg(feature = "ureq")]
+mod driven_clock;
 #[cfg(feature = "rustls")]
 mod faults;
 #[cfg(feature = "ureq")]
@@ -60,5 +65,9 @@ mod providers;
 #[cfg(feature = "ureq")]
 mod server;
 mod store;
+#[cfg(feature = "ureq")]
+mod token_lag;
+#[cfg(feature = "ureq")]
+mod token_lag_crowds;
 #[cfg(feature = "ureq")]
 mod traps_http;

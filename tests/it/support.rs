@@ -82,9 +82,9 @@ impl Scene {
     }
 }
 
-/// The default policy, but that no caller sits out a pause, so that each error is seen when it comes.
+/// The default policy, but that no caller sits out a pause, so that each error is seen when it comes, and each refusal.
 pub(crate) fn policy() -> Policy {
-    Policy::new().with_jitter_seed(7).with_patience(Duration::ZERO)
+    Policy::new().with_jitter_seed(7).with_patience(Duration::ZERO).with_token_lag(Duration::ZERO)
 }
 
 pub(crate) const fn secs(seconds: u64) -> Duration {
