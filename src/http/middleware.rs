@@ -11,6 +11,7 @@ use ureq::middleware::{Middleware, MiddlewareNext};
 use ureq::{Agent, Body, SendBody};
 
 use crate::events::Event;
+use crate::http::aside::put_aside;
 use crate::http::body::{self, Payload, Plan};
 use crate::http::challenge;
 use crate::http::redirect;
@@ -37,6 +38,10 @@ pub struct MaxRedirects(pub u32);
 #[non_exhaustive]
 pub struct NotReplayed;
 
+/// A request's extension: the session that it belongs to, where several share the client's agent.
+#[derive(Clone)]
+pub(crate) struct Of(pub(crate) Session);
+
 pub(crate) struct Bearer {
     pub(crate) session: Session,
     pub(crate) origins: Allowed,
@@ -44,6 +49,8 @@ pub(crate) struct Bearer {
     pub(crate) max_redirects: u32,
     /// Weak, for the agent owns this middleware. Where it is gone, answers come back as they are.
     pub(crate) agent: Weak<dyn AsRef<Agent> + Send + Sync>,
+    /// Are its connections [`Bounded`](crate::http::connector::Bounded)?
+    pub(crate) bounded: bool,
 }
 
 impl Middleware for Bearer {
@@ -57,7 +64,9 @@ impl Middleware for Bearer {
         }
         // The token belongs to its origins alone, and only where the caller has not brought a header.
         let is_ours = self.origins.has(request.uri_mut())? && !request.headers().contains_key(AUTHORIZATION);
-        let token = if is_ours { Some(self.session.token()?) } else { None };
+        // ureq puts one extension into every request.
+        let of = if request.extensions().len() > 1 { request.extensions().get().cloned() } else { None };
+        let token = if is_ours { Some(self.session_of(&of).token()?) } else { None };
         // Without a token there is nothing to send again for: then not even the framing of the body is touched.
         let plan = if token.is_some() { Plan::of(&request, self.replay_limit) } else { Plan::Leave };
         // ureq puts one extension into every request. Settings of the caller's are another.
@@ -67,21 +76,26 @@ impl Middleware for Bearer {
         let payload = match plan {
             Plan::Nothing => Payload::Nothing,
             Plan::Leave => Payload::Untouched,
-            Plan::Record | Plan::ReadAhead => return self.send_from_tape(plan, request, token, next),
+            Plan::Record | Plan::ReadAhead => return self.send_from_tape(plan, request, of, token, next),
         };
         let head = make_ready(&mut request, token.as_deref());
         let result = next.handle(request);
-        self.look_at(result, Call { head, payload, token, replayed: false })
+        self.look_at(result, Call { head, payload, of, token, replayed: false })
     }
 }
 
 impl Bearer {
+    fn session_of<'s>(&'s self, of: &'s Option<Of>) -> &'s Session {
+        of.as_ref().map_or(&self.session, |Of(session)| session)
+    }
+
     /// A function of its own, lest the stack of every call have room for what this one needs.
     #[inline(never)]
     fn send_from_tape(
         &self,
         plan: Plan,
         request: Request<SendBody<'_>>,
+        of: Option<Of>,
         token: Option<Arc<Token>>,
         next: MiddlewareNext<'_>,
     ) -> Result<Response<Body>, ureq::Error> {
@@ -99,7 +113,7 @@ impl Bearer {
                 (make_ready(&mut request, token.as_deref()), next.handle(request))
             }
         };
-        self.look_at(result, Call { head, payload, token, replayed: false })
+        self.look_at(result, Call { head, payload, of, token, replayed: false })
     }
 
     /// The first answer: nearly always the last.
@@ -112,7 +126,7 @@ impl Bearer {
         match &result {
             Ok(answer) if answer.status().is_success() => {
                 if let Some(token) = &call.token {
-                    self.session.accepted(token);
+                    self.session_of(&call.of).accepted(token);
                 }
                 result
             }
@@ -152,7 +166,7 @@ impl Bearer {
             let refused = match (&call.token, &result) {
                 (Some(token), _) if !call.replayed && call.is_refused(&result) => Some(Arc::clone(token)),
                 (Some(token), Ok(answer)) if answer.status().is_success() => {
-                    self.session.accepted(token);
+                    self.session_of(&call.of).accepted(token);
                     None
                 }
                 _ => None,
@@ -180,20 +194,20 @@ impl Bearer {
         result: Result<Response<Body>, ureq::Error>,
     ) -> Result<Step, ureq::Error> {
         // Before the wait for the flight: a crowd of waiting threads would otherwise hold a connection each.
-        let result = result.map(body::put_aside);
-        let token = match self.session.rejected(refused) {
+        let result = result.map(|answer| put_aside(answer, self.bounded));
+        let token = match self.session_of(&call.of).rejected(refused) {
             Ok(token) => token,
             // The API's own trouble: what it says is the answer.
             Err(error) if error.kind() == ErrorKind::RefusedTooOften => return Ok(Step::Over(result)),
             Err(error) => return Err(error.into()),
         };
         let Some(agent) = agent.filter(|_| call.payload.can_be_sent_again()) else {
-            self.session.emit(Event::NotReplayed);
+            self.session_of(&call.of).emit(Event::NotReplayed);
             return Ok(Step::Over(result.map_or_else(|_| Err(not_replayed().into()), |answer| Ok(mark(answer)))));
         };
         // Its connection is free for the second attempt.
         drop(result);
-        self.session.emit(Event::Replayed { generation: token.generation() });
+        self.session_of(&call.of).emit(Event::Replayed { generation: token.generation() });
         call.replayed = true;
         call.token = Some(token);
         Ok(Step::Sent(call.send(agent)))
@@ -222,7 +236,7 @@ impl Bearer {
             };
         }
         *redirects += 1;
-        drop(body::put_aside(answer));
+        drop(put_aside(answer, self.bounded));
         hop.strip(&mut call.head.headers);
         call.head.method = hop.method;
         call.head.uri = hop.uri;
@@ -231,7 +245,7 @@ impl Bearer {
         call.token = match call.token.take() {
             Some(_) if self.origins.0.contains(&hop.origin) => {
                 hop.origin.write_into(&mut call.head.uri);
-                Some(self.session.token()?)
+                Some(self.session_of(&call.of).token()?)
             }
             _ => None,
         };
@@ -250,6 +264,7 @@ enum Step {
 struct Call<'a> {
     head: Head,
     payload: Payload<'a>,
+    of: Option<Of>,
     token: Option<Arc<Token>>,
     replayed: bool,
 }
