@@ -108,22 +108,43 @@ fn a_crowd_that_waits_for_a_refresh_holds_no_connections_and_opens_no_second_one
     assert_eq!((calls.count(), server.count(), server.connections()), (2, 128, 64));
 }
 
-/// Refuses every token, with a chunked body that halts in the middle until the gate is open.
-fn halts(gate: &Gate, begin: &'static str) -> Answer {
-    let gate = gate.clone();
-    Answer::written(move |stream| {
-        let head = "HTTP/1.1 401 No\r\nTransfer-Encoding: chunked\r\n\r\n";
-        send(stream, [head, begin].concat().as_bytes());
-        gate.wait();
-        send(stream, b"8\r\nthe rest\r\n0\r\n\r\n");
-    })
+/// A 401 that halts in the middle of its body, or before it, until the gate is open; and that body.
+struct Halting {
+    head: &'static str,
+    begin: &'static str,
+    rest: &'static str,
+    body: &'static str,
+}
+
+const HALTING: [Halting; 4] = [
+    Halting { head: "Transfer-Encoding: chunked", begin: "", rest: "8\r\nthe rest\r\n0\r\n\r\n", body: "the rest" },
+    Halting {
+        head: "Transfer-Encoding: chunked",
+        begin: "7\r\nbegun, \r\n",
+        rest: "8\r\nthe rest\r\n0\r\n\r\n",
+        body: "begun, the rest",
+    },
+    Halting { head: "Content-Length: 8", begin: "", rest: "the rest", body: "the rest" },
+    Halting { head: "Content-Length: 15", begin: "begun, ", rest: "the rest", body: "begun, the rest" },
+];
+
+impl Halting {
+    fn until(&self, gate: &Gate) -> Answer {
+        let (gate, rest) = (gate.clone(), self.rest);
+        let begin = format!("HTTP/1.1 401 No\r\n{}\r\n\r\n{}", self.head, self.begin);
+        Answer::written(move |stream| {
+            send(stream, begin.as_bytes());
+            gate.wait();
+            send(stream, rest.as_bytes());
+        })
+    }
 }
 
 #[test]
 fn a_401_whose_body_halts_does_not_hold_its_call() {
-    for begin in ["", "7\r\nbegun, \r\n"] {
+    for halting in HALTING {
         let gate = Gate::new(1);
-        let server = Server::script([halts(&gate, begin), Answer::ok("fine")]);
+        let server = Server::script([halting.until(&gate), Answer::ok("fine")]);
         let (client, _) = client_of(&server);
         // It would wait for the rest, which comes after that.
         assert_eq!(text(client.get(server.url("/")).call()), "fine");
@@ -134,16 +155,16 @@ fn a_401_whose_body_halts_does_not_hold_its_call() {
 
 #[test]
 fn a_401_whose_body_halts_is_whole_for_the_caller_who_gets_it() {
-    for begin in ["", "7\r\nbegun, \r\n"] {
+    for halting in HALTING {
         let gate = Gate::new(1);
-        let server = Server::script([halts(&gate, begin)]);
+        let server = Server::script([halting.until(&gate)]);
         let (builder, _) = builder_of(&server);
         // Its body cannot be sent again.
         let client = builder.replay_limit(0).configure(plain_statuses).build().unwrap();
         let answer = client.post(server.url("/")).send("x").unwrap();
         assert!(answer.extensions().get::<NotReplayed>().is_some());
         gate.open();
-        assert_eq!(text(Ok(answer)), if begin.is_empty() { "the rest" } else { "begun, the rest" });
+        assert_eq!(text(Ok(answer)), halting.body);
     }
 }
 
