@@ -14,8 +14,8 @@ const LIMIT: usize = 16 * 1024;
 /// Reads a small answer to its end, so that its connection is free for the next request, and gives it back as it was: the
 /// caller may get it after all. One that is longer than 16 KiB, or is not here soon, keeps its connection.
 ///
-/// `bounded`: is the connection [`Bounded`](super::connector::Bounded)? Only then is an answer read that does not tell its
-/// length, since it may never end.
+/// `bounded`: is it of a [`SharedConnector`](super::connector::SharedConnector)? Only then is an answer read that does not
+/// tell its length, since it may never end.
 pub(crate) fn put_aside(response: Response<Body>, bounded: bool) -> Response<Body> {
     let length = response.body().content_length();
     if length.map_or(!bounded, |length| length > LIMIT as u64) {

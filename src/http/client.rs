@@ -11,7 +11,7 @@ use ureq::typestate::{AgentScope, WithBody, WithoutBody};
 use ureq::unversioned::resolver::DefaultResolver;
 use ureq::{Agent, AsSendBody, Body, RequestBuilder};
 
-use crate::http::connector::{Bounded, SharedConnector};
+use crate::http::connector::SharedConnector;
 use crate::http::middleware::{Allowed, Bearer, LastLook};
 use crate::http::origin::Origin;
 use crate::{Error, Result, Session};
@@ -273,7 +273,7 @@ impl ClientBuilder {
                 None => (config, SharedConnector::of_defaults()),
             };
             let config = config.max_redirects(0).build();
-            let agent = Agent::with_parts(config, Bounded(connector), DefaultResolver::default());
+            let agent = Agent::with_parts(config, connector, DefaultResolver::default());
             Inner { agent, session, origins, base: None }
         });
         // The middleware alone holds such a reference; it is gone where a builder of the user's own was given back.

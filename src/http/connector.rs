@@ -1,6 +1,7 @@
 //! Where the crate's agents get their connections: one TLS configuration for many agents, and reads that can be cut short.
 
 use std::cell::Cell;
+use std::fmt;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -16,7 +17,10 @@ const WAITS: u8 = 8;
 
 /// ureq's own connector, shared by agents with the same TLS settings. It keeps the first agent's TLS configuration, which
 /// is 32 KB and takes longer to build than a request to this machine. It holds no connections: those are the agents'.
-#[derive(Clone, Debug)]
+///
+/// [`at_most_a_moment`] can cut short the reads of its connections. ureq's body reader obeys the time-outs that its request
+/// began with, and no others: only below it can the wait for a single body be made shorter.
+#[derive(Clone)]
 pub(crate) struct SharedConnector(Arc<DefaultConnector>);
 
 impl SharedConnector {
@@ -33,23 +37,16 @@ impl SharedConnector {
 }
 
 impl Connector for SharedConnector {
-    type Out = Box<dyn Transport>;
+    type Out = Bounded;
 
-    fn connect(&self, details: &ConnectionDetails<'_>, chained: Option<()>) -> Result<Option<Self::Out>, Error> {
-        self.0.connect(details, chained)
+    fn connect(&self, details: &ConnectionDetails<'_>, chained: Option<()>) -> Result<Option<Bounded>, Error> {
+        Ok(self.0.connect(details, chained)?.map(Bounded))
     }
 }
 
-/// Connections whose reads [`at_most_a_moment`] can cut short. ureq's body reader obeys the time-outs that its request began
-/// with, and no others: only below it can a wait for a single body be made shorter.
-#[derive(Debug)]
-pub(crate) struct Bounded(pub(crate) SharedConnector);
-
-impl Connector for Bounded {
-    type Out = BoundedTransport;
-
-    fn connect(&self, details: &ConnectionDetails<'_>, chained: Option<()>) -> Result<Option<Self::Out>, Error> {
-        Ok(self.0.connect(details, chained)?.map(BoundedTransport))
+impl fmt::Debug for SharedConnector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 
@@ -58,8 +55,8 @@ thread_local! {
     static WAITS_LEFT: Cell<Option<u8>> = const { Cell::new(None) };
 }
 
-/// Runs `read`, in which no read from a [`Bounded`] connection waits longer than 250 ms, and all together for two seconds at
-/// most: then it is ureq's [`Timeout`](Error::Timeout).
+/// Runs `read`, in which no read from a connection of a [`SharedConnector`] waits longer than 250 ms, and all together for
+/// two seconds at most: then it is ureq's [`Timeout`](Error::Timeout).
 pub(super) fn at_most_a_moment<T>(read: impl FnOnce() -> T) -> T {
     /// A reader that panics must not leave the thread like that.
     struct Reset;
@@ -75,10 +72,10 @@ pub(super) fn at_most_a_moment<T>(read: impl FnOnce() -> T) -> T {
     read()
 }
 
-#[derive(Debug)]
-pub(crate) struct BoundedTransport(Box<dyn Transport>);
+/// A connection of a [`SharedConnector`].
+pub(crate) struct Bounded(Box<dyn Transport>);
 
-impl Transport for BoundedTransport {
+impl Transport for Bounded {
     fn buffers(&mut self) -> &mut dyn Buffers {
         self.0.buffers()
     }
@@ -105,5 +102,11 @@ impl Transport for BoundedTransport {
 
     fn is_tls(&self) -> bool {
         self.0.is_tls()
+    }
+}
+
+impl fmt::Debug for Bounded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }

@@ -49,7 +49,7 @@ pub(crate) struct Bearer {
     pub(crate) max_redirects: u32,
     /// Weak, for the agent owns this middleware. Where it is gone, answers come back as they are.
     pub(crate) agent: Weak<dyn AsRef<Agent> + Send + Sync>,
-    /// Are its connections [`Bounded`](crate::http::connector::Bounded)?
+    /// Has it our [`SharedConnector`](crate::http::connector::SharedConnector)?
     pub(crate) bounded: bool,
 }
 
@@ -64,9 +64,7 @@ impl Middleware for Bearer {
         }
         // The token belongs to its origins alone, and only where the caller has not brought a header.
         let is_ours = self.origins.has(request.uri_mut())? && !request.headers().contains_key(AUTHORIZATION);
-        // ureq puts one extension into every request.
-        let of = if request.extensions().len() > 1 { request.extensions().get().cloned() } else { None };
-        let token = if is_ours { Some(self.session_of(&of).token()?) } else { None };
+        let token = if is_ours { Some(self.session_of(Some(request.extensions())).token()?) } else { None };
         // Without a token there is nothing to send again for: then not even the framing of the body is touched.
         let plan = if token.is_some() { Plan::of(&request, self.replay_limit) } else { Plan::Leave };
         // ureq puts one extension into every request. Settings of the caller's are another.
@@ -76,17 +74,19 @@ impl Middleware for Bearer {
         let payload = match plan {
             Plan::Nothing => Payload::Nothing,
             Plan::Leave => Payload::Untouched,
-            Plan::Record | Plan::ReadAhead => return self.send_from_tape(plan, request, of, token, next),
+            Plan::Record | Plan::ReadAhead => return self.send_from_tape(plan, request, token, next),
         };
         let head = make_ready(&mut request, token.as_deref());
         let result = next.handle(request);
-        self.look_at(result, Call { head, payload, of, token, replayed: false })
+        self.look_at(result, Call { head, payload, token, replayed: false })
     }
 }
 
 impl Bearer {
-    fn session_of<'s>(&'s self, of: &'s Option<Of>) -> &'s Session {
-        of.as_ref().map_or(&self.session, |Of(session)| session)
+    /// ureq puts one extension into every request: only where there are more it is worth a look.
+    fn session_of<'s>(&'s self, extensions: Option<&'s Extensions>) -> &'s Session {
+        let of = extensions.filter(|extensions| extensions.len() > 1).and_then(Extensions::get);
+        of.map_or(&self.session, |Of(session)| session)
     }
 
     /// A function of its own, lest the stack of every call have room for what this one needs.
@@ -95,7 +95,6 @@ impl Bearer {
         &self,
         plan: Plan,
         request: Request<SendBody<'_>>,
-        of: Option<Of>,
         token: Option<Arc<Token>>,
         next: MiddlewareNext<'_>,
     ) -> Result<Response<Body>, ureq::Error> {
@@ -113,7 +112,7 @@ impl Bearer {
                 (make_ready(&mut request, token.as_deref()), next.handle(request))
             }
         };
-        self.look_at(result, Call { head, payload, of, token, replayed: false })
+        self.look_at(result, Call { head, payload, token, replayed: false })
     }
 
     /// The first answer: nearly always the last.
@@ -126,7 +125,7 @@ impl Bearer {
         match &result {
             Ok(answer) if answer.status().is_success() => {
                 if let Some(token) = &call.token {
-                    self.session_of(&call.of).accepted(token);
+                    self.session_of(call.head.extensions.as_ref()).accepted(token);
                 }
                 result
             }
@@ -166,7 +165,7 @@ impl Bearer {
             let refused = match (&call.token, &result) {
                 (Some(token), _) if !call.replayed && call.is_refused(&result) => Some(Arc::clone(token)),
                 (Some(token), Ok(answer)) if answer.status().is_success() => {
-                    self.session_of(&call.of).accepted(token);
+                    self.session_of(call.head.extensions.as_ref()).accepted(token);
                     None
                 }
                 _ => None,
@@ -195,19 +194,19 @@ impl Bearer {
     ) -> Result<Step, ureq::Error> {
         // Before the wait for the flight: a crowd of waiting threads would otherwise hold a connection each.
         let result = result.map(|answer| put_aside(answer, self.bounded));
-        let token = match self.session_of(&call.of).rejected(refused) {
+        let token = match self.session_of(call.head.extensions.as_ref()).rejected(refused) {
             Ok(token) => token,
             // The API's own trouble: what it says is the answer.
             Err(error) if error.kind() == ErrorKind::RefusedTooOften => return Ok(Step::Over(result)),
             Err(error) => return Err(error.into()),
         };
         let Some(agent) = agent.filter(|_| call.payload.can_be_sent_again()) else {
-            self.session_of(&call.of).emit(Event::NotReplayed);
+            self.session_of(call.head.extensions.as_ref()).emit(Event::NotReplayed);
             return Ok(Step::Over(result.map_or_else(|_| Err(not_replayed().into()), |answer| Ok(mark(answer)))));
         };
         // Its connection is free for the second attempt.
         drop(result);
-        self.session_of(&call.of).emit(Event::Replayed { generation: token.generation() });
+        self.session_of(call.head.extensions.as_ref()).emit(Event::Replayed { generation: token.generation() });
         call.replayed = true;
         call.token = Some(token);
         Ok(Step::Sent(call.send(agent)))
@@ -245,7 +244,7 @@ impl Bearer {
         call.token = match call.token.take() {
             Some(_) if self.origins.0.contains(&hop.origin) => {
                 hop.origin.write_into(&mut call.head.uri);
-                Some(self.session_of(&call.of).token()?)
+                Some(self.session_of(call.head.extensions.as_ref()).token()?)
             }
             _ => None,
         };
@@ -264,7 +263,6 @@ enum Step {
 struct Call<'a> {
     head: Head,
     payload: Payload<'a>,
-    of: Option<Of>,
     token: Option<Arc<Token>>,
     replayed: bool,
 }
