@@ -68,8 +68,8 @@ fn main() -> std::result::Result<(), Failure> {
     let server = loopback::serve(|path, authorization, body| match path {
         // Each client gets a token that shows whose it is.
         "/token" => {
-            let fields = body.split('&').filter_map(|field| field.strip_prefix("client_id="));
-            let token = format!("token-of-{}", fields.last().unwrap_or("nobody"));
+            let mut fields = body.split('&').filter_map(|field| field.strip_prefix("client_id="));
+            let token = format!("token-of-{}", fields.next_back().unwrap_or("nobody"));
             (200, format!(r#"{{"access_token":"{token}","token_type":"Bearer","expires_in":3600}}"#))
         }
         _ => (200, authorization.to_owned()),
