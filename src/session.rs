@@ -12,7 +12,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::clock::Seconds;
+use crate::clock::{Seconds, Tick};
 use crate::events::{Event, Stats};
 use crate::flight::{Entry, Waited};
 use crate::source::SourceError;

@@ -10,6 +10,7 @@
 
 #[cfg(test)]
 mod fault_tests;
+mod interrupt;
 mod login;
 mod options;
 mod picture;
@@ -19,10 +20,14 @@ mod server;
 #[cfg(test)]
 mod server_tests;
 mod soak;
+mod trace;
+#[cfg(test)]
+mod trace_tests;
 mod workers;
 
 use std::error::Error;
-use std::io::{self, IsTerminal as _, Write as _};
+use std::fs::File;
+use std::io::{self, BufWriter, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread;
@@ -31,12 +36,14 @@ use std::time::Duration;
 use ureq_auth::oauth2::RefreshToken;
 use ureq_auth::{Client, ErrorKind, Policy, Session};
 
+use interrupt::Interrupt;
 use options::{Mode, Options, Target};
 use picture::Picture;
 use record::Recorder;
 use report::Report;
 use server::Server;
 use soak::Soak;
+use trace::{Sample, Trace};
 use workers::Workers;
 
 fn main() -> ExitCode {
@@ -51,7 +58,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    match run(&options) {
+    match Interrupt::by_ctrl_c().and_then(|interrupt| run(&options, &interrupt)) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -64,15 +71,16 @@ fn main() -> ExitCode {
 }
 
 /// True if all is well.
-fn run(options: &Options) -> Result<bool, Box<dyn Error>> {
+fn run(options: &Options, interrupt: &Interrupt) -> Result<bool, Box<dyn Error>> {
     let server = start_server(options)?;
     let mut soak = options.faults().map(Soak::new);
     // A soak may last for days: it has no picture.
-    let recorder = Arc::new(Recorder::new(if soak.is_some() { 0 } else { options.threads }));
+    let recorder = Arc::new(Recorder::new(if soak.is_some() { 0 } else { options.threads }, options.trace.is_some()));
     let client = client(options, server.as_ref(), &recorder, soak.as_ref())?;
-    let workers = Workers::start(options, &client, server.as_ref(), &recorder)?;
+    let workers = Workers::start(options, &client, server.as_ref(), &recorder, interrupt)?;
 
-    let revoked = attend(options, server.as_ref(), &workers, &recorder, soak.as_mut())?;
+    let Attended { revoked, samples, length } =
+        attend(options, server.as_ref(), &workers, &recorder, interrupt, soak.as_mut())?;
     let results = workers.finish();
 
     let report = Report {
@@ -87,9 +95,18 @@ fn run(options: &Options) -> Result<bool, Box<dyn Error>> {
         stats: client.session().stats(),
         server: server.as_ref().map(Server::counts),
     };
-    let picture =
-        Picture { title: title(options, &report), tracks: recorder.tracks(), length: options.seconds, revoked };
-    show(options, &picture, &report)
+    let title = title(options, &report);
+    if let Some(path) = &options.trace {
+        let (title, revoked, end) = (title.clone(), revoked.clone(), recorder.now());
+        let trace = Trace { title, lanes: recorder.lanes(), samples, revoked, end };
+        let write = |file: File| {
+            let mut file = BufWriter::new(file);
+            trace.write(&mut file)?;
+            file.flush()
+        };
+        File::create(path).and_then(write).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+    }
+    show(options, &Picture { title, tracks: recorder.tracks(), length, revoked }, &report)
 }
 
 fn start_server(options: &Options) -> io::Result<Option<Server>> {
@@ -146,12 +163,7 @@ fn client(
             .observer(soak.observer()),
     };
     let session = session.build()?;
-    // An idle connection for each thread, whatever their number.
-    let idle = options.threads.max(64);
-    let client = Client::builder(session)
-        .origin(origin)
-        .configure(move |config| config.max_idle_connections(idle).max_idle_connections_per_host(idle));
-    Ok(client.build()?)
+    Ok(Client::new(session, &origin)?)
 }
 
 fn policy(options: &Options) -> Policy {
@@ -174,7 +186,16 @@ fn origin(url: &str) -> &str {
     length.and_then(|length| url.get(..start + length)).unwrap_or(url)
 }
 
-/// Revokes tokens and tells of the progress until the time is up. Returns when it revoked.
+/// What happened while the threads were at work.
+struct Attended {
+    /// When the token in use was revoked.
+    revoked: Vec<Duration>,
+    samples: Vec<Sample>,
+    /// Until when they were.
+    length: Duration,
+}
+
+/// Revokes tokens and tells of the progress until the time is up, or somebody has interrupted it.
 ///
 /// # Errors
 ///
@@ -184,8 +205,9 @@ fn attend(
     server: Option<&Server>,
     workers: &Workers,
     recorder: &Recorder,
+    interrupt: &Interrupt,
     mut soak: Option<&mut Soak>,
-) -> Result<Vec<Duration>, String> {
+) -> Result<Attended, String> {
     let revoke_every = match options.target {
         Target::Own { revoke_every, .. } => revoke_every,
         Target::Real { .. } => None,
@@ -194,9 +216,17 @@ fn attend(
     let tell_every = Duration::from_millis(if in_place { 200 } else { 1000 });
     let (mut revoked, mut next_telling) = (Vec::new(), tell_every);
     let mut next_revocation = revoke_every;
-    while recorder.now() < options.seconds {
+    let mut samples: Vec<Sample> = Vec::new();
+    while recorder.now() < options.seconds && !interrupt.has_come() {
         thread::sleep(Duration::from_millis(5));
         let now = recorder.now();
+        // Ten times a second, for an hour at most.
+        let is_due = samples.last().is_none_or(|last| now >= last.at + Duration::from_millis(100));
+        if options.trace.is_some() && is_due && samples.len() < 36_000 {
+            let ((calls, failed), stats) = (workers.so_far(), workers.client().session().stats());
+            let (refreshes, waits) = (stats.refreshes, stats.joined_waits);
+            samples.push(Sample { at: now, calls, failed, refreshes, waits });
+        }
         // A token that has just come to its end is not worth revoking: then the next one, a moment later.
         if next_revocation.is_some_and(|at| now >= at) && server.is_some_and(Server::revoke) {
             revoked.push(now);
@@ -224,7 +254,7 @@ fn attend(
     if in_place {
         let _ = write!(io::stderr(), "\r\x1b[K");
     }
-    Ok(revoked)
+    Ok(Attended { revoked, samples, length: recorder.now().min(options.seconds) })
 }
 
 fn title(options: &Options, report: &Report) -> String {
@@ -251,7 +281,7 @@ fn show(options: &Options, picture: &Picture, report: &Report) -> Result<bool, B
         println!("{}\n{:#}", report.table(), soak.json(report));
     } else {
         let colour = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        let width = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok()).unwrap_or(110);
+        let width = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok()).unwrap_or(80);
         println!("{}\n{}", picture.text(width, colour), report.table());
     }
     if let Some(file) = &options.svg {

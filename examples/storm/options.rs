@@ -18,6 +18,7 @@ Usage: storm [OPTIONS]
                          unless --revoke-every is given
   --reactive-only        refresh after a 401 only
   --svg FILE             write the picture to FILE
+  --trace FILE           write each call, wait, refresh and replay to FILE, for ui.perfetto.dev or chrome://tracing
   --json                 print one JSON object instead of the picture and the table
   --help                 print this
 
@@ -37,6 +38,7 @@ A server of yours instead, which gets GETs only:
   --client-secret S      and the secret, unless the client is a public one
   --refresh-token T      where to begin. Many servers accept it only once, and the next one is not kept.
 
+Ctrl-C ends it early, with its report; the second Ctrl-C ends it at once.
 Exit status: 0 all well; 1 a call was lost, doubled, out of order or failed (in a soak: failed without a fault),
 or a refresh was one too many; 2 bad usage.
 ";
@@ -48,6 +50,7 @@ pub(crate) struct Options {
     pub(crate) pause: Duration,
     pub(crate) mode: Mode,
     pub(crate) svg: Option<PathBuf>,
+    pub(crate) trace: Option<PathBuf>,
     pub(crate) json: bool,
     pub(crate) target: Target,
 }
@@ -92,8 +95,8 @@ impl Options {
             (false, true) => Mode::ReactiveOnly,
             (true, true) => return Err("--proactive-only and --reactive-only exclude each other".to_owned()),
         };
-        if given.has("--faults") && (mode != Mode::Both || given.has("--svg")) {
-            return Err("--faults goes with neither --proactive-only, --reactive-only nor --svg".to_owned());
+        if given.has("--faults") && (mode != Mode::Both || given.has("--svg") || given.has("--trace")) {
+            return Err("--faults goes with none of --proactive-only, --reactive-only, --svg and --trace".to_owned());
         }
         Ok(Some(Options {
             threads: given.number("--threads", 32, 1..=1000)?,
@@ -101,6 +104,7 @@ impl Options {
             pause: given.milliseconds("--pause-ms", 3.0)?,
             mode,
             svg: given.value("--svg").map(PathBuf::from),
+            trace: given.value("--trace").map(PathBuf::from),
             json: given.has("--json"),
             target: if given.any(REAL) { given.real()? } else { given.own(mode)? },
         }))
@@ -108,7 +112,7 @@ impl Options {
 }
 
 const FLAGS: &[&str] = &["--proactive-only", "--reactive-only", "--json", "--help"];
-const VALUES: &[&str] = &["--threads", "--seconds", "--pause-ms", "--svg"];
+const VALUES: &[&str] = &["--threads", "--seconds", "--pause-ms", "--svg", "--trace"];
 const OWN: &[&str] = &["--ttl", "--refresh-delay-ms", "--revoke-every", "--faults"];
 const REAL: &[&str] = &["--token-url", "--api", "--client-id", "--client-secret", "--refresh-token"];
 

@@ -57,6 +57,23 @@ impl Doing {
     }
 }
 
+/// Puts pieces, each with its width, into lines of `width` characters at most.
+fn fold(pieces: impl IntoIterator<Item = (String, usize)>, gap: &str, width: usize) -> String {
+    let (mut text, mut used) = (String::new(), 0);
+    for (piece, length) in pieces {
+        if used > 0 && used + gap.len() + length <= width {
+            text += gap;
+            used += gap.len();
+        } else if used > 0 {
+            text.push('\n');
+            used = 0;
+        }
+        text += &piece;
+        used += length;
+    }
+    text
+}
+
 impl Picture {
     /// As text, `width` characters wide at most.
     pub(crate) fn text(&self, width: usize, colour: bool) -> String {
@@ -67,13 +84,21 @@ impl Picture {
             false => text.to_owned(),
         };
 
-        let mut text = format!("{}\n", self.title);
-        for doing in ALL {
-            text += &format!("  {} {}", paint(doing, &doing.char().to_string()), doing.name());
-        }
-        text += &format!("  blank: {BETWEEN}");
+        let mut text = fold(self.title.split(' ').map(|word| (word.to_owned(), word.len())), " ", width);
+        let mut legend: Vec<_> = ALL
+            .iter()
+            .map(|&doing| {
+                let shown = format!("{} {}", paint(doing, &doing.char().to_string()), doing.name());
+                (shown, 2 + doing.name().len())
+            })
+            .collect();
+        let plain = |text: &str| (text.to_owned(), text.len());
+        legend.push(plain(&format!("blank: {BETWEEN}")));
         if !self.revoked.is_empty() {
-            text += "  x token revoked";
+            legend.push(plain("x token revoked"));
+        }
+        text += &format!("\n{}", fold(legend, "  ", width));
+        if !self.revoked.is_empty() {
             let mut marks = vec![' '; columns];
             for &at in &self.revoked {
                 marks.get_mut(self.column(at, columns)).into_iter().for_each(|mark| *mark = 'x');
@@ -217,5 +242,34 @@ impl Picture {
             writeln!(svg, r#"<text x="{}" y="{text}">token revoked</text>"#, x + 16.0)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_line_is_wider_than_the_terminal() {
+        let span = |doing, from, to| Span { doing, from: Duration::from_millis(from), to: Duration::from_millis(to) };
+        let track =
+            vec![span(Doing::Calling, 0, 9_900), span(Doing::Refreshing, 100, 400), span(Doing::Replayed, 401, 401)];
+        let title = "1000 threads, 1000000 calls, 100 refreshes, reactive only (a token lives 1 s, and one is revoked every 1.5 s)";
+        let picture = Picture {
+            title: title.to_owned(),
+            tracks: vec![track; 1000],
+            length: Duration::from_secs(10),
+            revoked: vec![Duration::from_secs(1), Duration::from_millis(9_999)],
+        };
+        for width in [40, 80, 200] {
+            let text = picture.text(width, false);
+            let widest = text.lines().map(|line| line.chars().count()).max().unwrap();
+            assert!(widest <= width && widest > width - 10, "{widest} of {width}:\n{text}");
+            let shown = text.replace('\n', " ");
+            for name in ALL.map(Doing::name).into_iter().chain([title, BETWEEN, "x token revoked"]) {
+                assert!(shown.contains(name), "{name}");
+            }
+        }
     }
 }

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use ureq_auth::Event;
 
+use crate::trace::Lane;
+
 thread_local! {
     /// The worker that runs on this thread.
     static WORKER: Cell<Option<usize>> = const { Cell::new(None) };
@@ -34,6 +36,8 @@ pub(crate) struct Span {
 /// All threads' spans.
 pub(crate) struct Recorder {
     started: Instant,
+    /// Is each call kept for a trace? It takes 24 bytes an event.
+    traces: bool,
     tracks: Vec<Mutex<Track>>,
 }
 
@@ -44,11 +48,12 @@ struct Track {
     spans: Vec<Span>,
     /// Since when it has been waiting or refreshing; it never does both.
     since: Option<Duration>,
+    lane: Lane,
 }
 
 impl Recorder {
-    pub(crate) fn new(threads: usize) -> Self {
-        Recorder { started: Instant::now(), tracks: (0..threads).map(|_| Mutex::default()).collect() }
+    pub(crate) fn new(threads: usize, traces: bool) -> Self {
+        Recorder { started: Instant::now(), traces, tracks: (0..threads).map(|_| Mutex::default()).collect() }
     }
 
     /// Makes this thread worker `number`.
@@ -60,9 +65,15 @@ impl Recorder {
         self.started.elapsed()
     }
 
+    /// A call begins.
+    pub(crate) fn calling(&self, at: Duration) {
+        self.trace(|lane| lane.begin(at, "call"));
+    }
+
     /// A call has ended that began at `from`.
     pub(crate) fn called(&self, from: Duration) {
         let to = self.now();
+        self.trace(|lane| lane.end(to, "call", None));
         if let Some(mut track) = self.track() {
             match track.calls.last_mut() {
                 Some(last) if from < last.to + GAP => last.to = to,
@@ -74,6 +85,15 @@ impl Recorder {
     /// The session's observer.
     pub(crate) fn observe(&self, event: &Event<'_>) {
         let now = self.now();
+        self.trace(|lane| match event {
+            Event::RefreshStarted { .. } => lane.begin(now, "refresh"),
+            Event::Refreshed { token, .. } => lane.end(now, "refresh", Some(token.generation())),
+            Event::RefreshFailed { .. } | Event::Superseded => lane.end(now, "refresh", None),
+            Event::WaitStarted => lane.begin(now, "wait"),
+            Event::WaitEnded { .. } => lane.end(now, "wait", None),
+            Event::Replayed { .. } => lane.moment(now, "replay"),
+            _ => {}
+        });
         let Some(mut track) = self.track() else { return };
         match event {
             Event::RefreshStarted { .. } | Event::WaitStarted => track.since = Some(now),
@@ -90,6 +110,17 @@ impl Recorder {
     pub(crate) fn tracks(&self) -> Vec<Vec<Span>> {
         let all = |track: &Track| track.calls.iter().chain(&track.spans).copied().collect();
         self.tracks.iter().map(|track| all(&lock(track))).collect()
+    }
+
+    /// Each thread's part of the trace, which is empty from then on.
+    pub(crate) fn lanes(&self) -> Vec<Lane> {
+        self.tracks.iter().map(|track| std::mem::take(&mut lock(track).lane)).collect()
+    }
+
+    fn trace(&self, note: impl FnOnce(&mut Lane)) {
+        if let Some(mut track) = self.track().filter(|_| self.traces) {
+            note(&mut track.lane);
+        }
     }
 
     fn track(&self) -> Option<MutexGuard<'_, Track>> {

@@ -62,16 +62,16 @@ impl Report {
         let Report { threads, seconds, stats, server, .. } = self;
         let of_server = |count: fn(&Counts) -> u64| server.as_ref().map_or("n/a".to_owned(), |s| count(s).to_string());
         let refreshes = match server {
-            Some(server) => format!(
-                "needed {}: 1 first, {} for age, {} for {} revocations",
-                server.refreshes_needed, server.expiries, server.replaced_after_revocation, server.revocations
-            ),
+            Some(server) => format!("needed {}: 1 first, {} for age", server.refreshes_needed, server.expiries),
             None => "needed n/a".to_owned(),
         };
+        let revocations = server.as_ref().map_or(String::new(), |server| {
+            format!("{} after {} revocations", server.replaced_after_revocation, server.revocations)
+        });
         let youngest = server
             .as_ref()
             .and_then(|server| server.youngest_replaced)
-            .map_or(String::new(), |share| format!("for age: after {:.1} % of a life at the earliest", share * 100.0));
+            .map_or(String::new(), |share| format!("age: {:.1} % of a life at the least", share * 100.0));
         let rows = [
             ("calls", self.calls.to_string(), format!("in {seconds:.1} s by {threads} threads")),
             ("answered", self.answered.to_string(), String::new()),
@@ -80,6 +80,7 @@ impl Report {
             ("doubled", of_server(|server| server.doubled), String::new()),
             ("out of order", of_server(|server| server.out_of_order), String::new()),
             ("refreshes", self.refreshes().to_string(), refreshes),
+            ("", String::new(), revocations),
             ("", String::new(), youngest),
             ("joined waits", stats.joined_waits.to_string(), String::new()),
             ("longest wait", format!("{:.1} ms", self.longest_wait_ms()), String::new()),

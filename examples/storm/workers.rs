@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use ureq_auth::Client;
 
+use crate::interrupt::Interrupt;
 use crate::options::{Options, Target};
 use crate::record::Recorder;
 use crate::server::Server;
@@ -31,6 +32,7 @@ struct Shared {
     api: Api,
     recorder: Arc<Recorder>,
     seconds: Duration,
+    interrupt: Interrupt,
     pause: Duration,
     /// Does whoever is told of an error make the same call again?
     repeats: bool,
@@ -81,6 +83,7 @@ impl Workers {
         client: &Client,
         own: Option<&Server>,
         recorder: &Arc<Recorder>,
+        interrupt: &Interrupt,
     ) -> io::Result<Workers> {
         let api = match (&options.target, own) {
             (Target::Real { api, .. }, _) => Api::Real(api.clone()),
@@ -92,6 +95,7 @@ impl Workers {
             api,
             recorder: Arc::clone(recorder),
             seconds: options.seconds,
+            interrupt: interrupt.clone(),
             pause: options.pause,
             repeats: options.faults().is_some(),
             longest_answer: if options.faults().is_some() { soak::LONGEST_ANSWER } else { 10 << 20 },
@@ -160,10 +164,11 @@ impl Shared {
         let mut call = Call { number: 1, attempt: 1 };
         loop {
             let from = self.recorder.now();
-            if from >= self.seconds {
+            if from >= self.seconds || self.interrupt.has_come() {
                 break;
             }
             self.calls.fetch_add(1, Relaxed);
+            self.recorder.calling(from);
             let outcome = self.call(worker as u64 + 1, call);
             self.recorder.called(from);
             self.note(worker, call, &outcome);

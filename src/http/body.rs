@@ -1,18 +1,15 @@
-//! Request bodies that can be sent twice, as far as that is possible, and answers that can be put aside.
+//! Request bodies that can be sent twice, as far as that is possible.
 //!
 //! A `SendBody` can be read once and does not tell its length, so a small one is read ahead into memory and sent from
 //! there. What is larger streams on; a body whose caller has said how it is framed may be live, and is recorded as it goes.
 
-use std::io::{self, Cursor, Read};
+use std::io::{self, Read};
 
+use ureq::SendBody;
 use ureq::http::header::{CONTENT_LENGTH, EXPECT, HeaderValue, TRANSFER_ENCODING};
 use ureq::http::request::Parts;
-use ureq::http::{HeaderMap, Method, Request, Response};
-use ureq::{Body, SendBody};
+use ureq::http::{HeaderMap, Method, Request};
 use zeroize::{Zeroize as _, Zeroizing};
-
-/// How long an answer that is not needed may be, to be read so that its connection can be used again.
-const DRAIN_LIMIT: u64 = 16 * 1024;
 
 /// What it takes to send a request's body again.
 pub(crate) enum Payload<'a> {
@@ -214,9 +211,9 @@ impl Read for Tape<'_> {
     }
 }
 
-/// What every reader has by default, once for the readers of this file: in a program that is optimised for size it is more
+/// What every reader has by default, once for the crate's readers: in a program that is optimised for size it is more
 /// than the rest of them.
-fn read_to_end(read: Source<'_>, bytes: &mut Vec<u8>) -> io::Result<usize> {
+pub(super) fn read_to_end(read: Source<'_>, bytes: &mut Vec<u8>) -> io::Result<usize> {
     let (begin, mut piece) = (bytes.len(), [0; 1024]);
     loop {
         match read(&mut piece) {
@@ -228,14 +225,14 @@ fn read_to_end(read: Source<'_>, bytes: &mut Vec<u8>) -> io::Result<usize> {
     }
 }
 
-fn read_to_string(read: Source<'_>, text: &mut String) -> io::Result<usize> {
+pub(super) fn read_to_string(read: Source<'_>, text: &mut String) -> io::Result<usize> {
     let mut bytes = Vec::new();
     let result = read_to_end(read, &mut bytes);
     text.push_str(std::str::from_utf8(&bytes).map_err(|_| io::ErrorKind::InvalidData)?);
     result
 }
 
-fn read_exact(read: Source<'_>, mut buffer: &mut [u8]) -> io::Result<()> {
+pub(super) fn read_exact(read: Source<'_>, mut buffer: &mut [u8]) -> io::Result<()> {
     while !buffer.is_empty() {
         match read(buffer) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
@@ -245,55 +242,6 @@ fn read_exact(read: Source<'_>, mut buffer: &mut [u8]) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-/// Reads a small answer to its end, so that its connection is free for the next request, and gives it back as it was: the
-/// caller may get it after all. One whose length is not known is left alone: it may never end.
-pub(crate) fn put_aside(response: Response<Body>) -> Response<Body> {
-    if response.body().content_length().is_none_or(|length| length > DRAIN_LIMIT) {
-        return response;
-    }
-    let (parts, body) = response.into_parts();
-    let mut builder = Body::builder();
-    if let Some(mime_type) = body.mime_type() {
-        builder = builder.mime_type(mime_type);
-    }
-    if let Some(charset) = body.charset() {
-        builder = builder.charset(charset);
-    }
-    let mut text = Vec::new();
-    let body = match body.into_reader().read_to_end(&mut text) {
-        Ok(_) => builder.data(text),
-        Err(error) => builder.reader(Torn { text: Cursor::new(text), error: Some(error) }),
-    };
-    Response::from_parts(parts, body)
-}
-
-/// An answer that broke off: whoever reads it gets what came, and the error where it happened.
-struct Torn {
-    text: Cursor<Vec<u8>>,
-    error: Option<io::Error>,
-}
-
-impl Read for Torn {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self.text.read(buffer)? {
-            0 => self.error.take().map_or(Ok(0), Err),
-            count => Ok(count),
-        }
-    }
-
-    fn read_to_end(&mut self, bytes: &mut Vec<u8>) -> io::Result<usize> {
-        read_to_end(&mut |piece| self.read(piece), bytes)
-    }
-
-    fn read_to_string(&mut self, text: &mut String) -> io::Result<usize> {
-        read_to_string(&mut |piece| self.read(piece), text)
-    }
-
-    fn read_exact(&mut self, buffer: &mut [u8]) -> io::Result<()> {
-        read_exact(&mut |piece| self.read(piece), buffer)
-    }
 }
 
 #[cfg(test)]
@@ -319,20 +267,6 @@ mod tests {
         tape.read_exact(&mut first).unwrap();
         assert_eq!(first, text.as_bytes()[..2000]);
         assert_eq!(tape.read_exact(&mut rest).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
-
-        let mut no_text = Torn { text: Cursor::new(vec![0xff; 2000]), error: None };
-        let error = no_text.read_to_string(&mut shown).unwrap_err();
-        assert_eq!((error.kind(), shown.len()), (io::ErrorKind::InvalidData, 6 + text.len() - 1));
-    }
-
-    #[test]
-    fn what_came_before_an_error_is_there() {
-        let torn = || Torn { text: Cursor::new(vec![b'x'; 2000]), error: Some(io::ErrorKind::BrokenPipe.into()) };
-        let (mut bytes, mut text) = (Vec::new(), String::new());
-        assert_eq!(torn().read_to_end(&mut bytes).unwrap_err().kind(), io::ErrorKind::BrokenPipe);
-        assert_eq!(torn().read_to_string(&mut text).unwrap_err().kind(), io::ErrorKind::BrokenPipe);
-        assert_eq!((bytes.len(), text.len()), (2000, 2000));
-        assert_eq!(torn().read_exact(&mut [0; 2001]).unwrap_err().kind(), io::ErrorKind::BrokenPipe);
     }
 
     #[test]

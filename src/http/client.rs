@@ -1,13 +1,17 @@
 //! A [`Client`]: a `ureq::Agent` whose every call carries the session's token.
 
+mod with_session;
+
 use std::fmt;
 use std::sync::{Arc, Weak};
 
 use ureq::config::{Config, ConfigBuilder};
 use ureq::http::{self, Request, Response, Uri};
 use ureq::typestate::{AgentScope, WithBody, WithoutBody};
+use ureq::unversioned::resolver::DefaultResolver;
 use ureq::{Agent, AsSendBody, Body, RequestBuilder};
 
+use crate::http::connector::SharedConnector;
 use crate::http::middleware::{Allowed, Bearer, LastLook};
 use crate::http::origin::Origin;
 use crate::{Error, Result, Session};
@@ -17,6 +21,11 @@ const REPLAY_LIMIT: usize = 64 * 1024;
 
 /// Redirects that are followed, unless set otherwise; ureq's own number.
 const MAX_REDIRECTS: u32 = 10;
+
+/// Idle connections that are kept, unless set otherwise: for one host and in all. An idle connection is one that a call has
+/// opened and given back, so there are never more than there were calls at once; and after 15 seconds ureq closes it. A
+/// smaller pool throws away what the next crowd has to open again.
+const MAX_IDLE: usize = 1024;
 
 /// An agent whose every call to its origins carries the session's token.
 ///
@@ -51,9 +60,9 @@ const MAX_REDIRECTS: u32 = 10;
 /// ([`Policy::with_wait_timeout`](crate::Policy::with_wait_timeout)). A call that is redirected or sent again has it anew
 /// each time.
 ///
-/// The pool is sized for threads (64 idle connections a host, where ureq keeps 3): a crowd that waited for a refresh would
-/// otherwise open new connections all at once, over TLS a storm of handshakes. What
-/// [`configure`](ClientBuilder::configure) sets is left as it is.
+/// The pool is sized for threads (1024 idle connections, where ureq keeps 3 a host and 10 in all): a crowd that waited for a
+/// refresh would otherwise open new connections all at once, over TLS a storm of handshakes. It keeps as many as there were
+/// calls at once, for `max_idle_age` (15 seconds). What [`configure`](ClientBuilder::configure) sets is left as it is.
 ///
 /// `max_redirects` is always 0, whatever the agent or a request sets, since the client follows by itself:
 /// [`ClientBuilder::max_redirects`], and [`MaxRedirects`] for one request. `save_redirect_history` knows the last hop only, and
@@ -67,6 +76,8 @@ struct Inner {
     agent: Agent,
     session: Session,
     origins: Allowed,
+    /// The client whose agent sends the requests, where this one is [`Client::with_session`] of it.
+    base: Option<Client>,
 }
 
 impl AsRef<Agent> for Inner {
@@ -104,6 +115,9 @@ impl Client {
 
     /// The agent itself, for libraries that take one. Keep a clone of this client for as long as the agent is used: without
     /// one, calls are not sent again and redirects not followed.
+    ///
+    /// The agent of a client [`with_session`](Client::with_session) hands each request to the first client's, whose pool and
+    /// cookies it uses.
     pub fn agent(&self) -> &Agent {
         &self.0.agent
     }
@@ -240,17 +254,27 @@ impl ClientBuilder {
 
         let inner = Arc::new_cyclic(|inner: &Weak<Inner>| {
             let agent: Weak<dyn AsRef<Agent> + Send + Sync> = inner.clone();
-            let bearer =
-                Bearer { session: session.clone(), origins: origins.clone(), replay_limit, max_redirects, agent };
-            let config =
-                Config::builder().middleware(bearer).max_idle_connections(256).max_idle_connections_per_host(64);
-            let config = if stays_here { config.proxy(None) } else { config };
-            let config = match configure {
-                // It may hold middlewares of the user's.
-                Some(configure) => configure(config).middleware(LastLook(origins.clone())),
-                None => config,
+            let bearer = Bearer {
+                session: session.clone(),
+                origins: origins.clone(),
+                replay_limit,
+                max_redirects,
+                agent,
+                bounded: true,
             };
-            Inner { agent: config.max_redirects(0).build().new_agent(), session, origins }
+            let config = Config::builder()
+                .middleware(bearer)
+                .max_idle_connections(MAX_IDLE)
+                .max_idle_connections_per_host(MAX_IDLE);
+            let config = if stays_here { config.proxy(None) } else { config };
+            let (config, connector) = match configure {
+                // It may hold middlewares of the user's, and TLS settings.
+                Some(configure) => (configure(config).middleware(LastLook(origins.clone())), SharedConnector::new()),
+                None => (config, SharedConnector::of_defaults()),
+            };
+            let config = config.max_redirects(0).build();
+            let agent = Agent::with_parts(config, connector, DefaultResolver::default());
+            Inner { agent, session, origins, base: None }
         });
         // The middleware alone holds such a reference; it is gone where a builder of the user's own was given back.
         if Arc::weak_count(&inner) == 0 {

@@ -1,5 +1,6 @@
 //! What happens to a call on its way: the token goes in, a 401 comes back, the call goes out again.
 
+mod extensions;
 mod last_look;
 mod refused;
 
@@ -12,33 +13,18 @@ use ureq::middleware::{Middleware, MiddlewareNext};
 use ureq::{Agent, Body, SendBody};
 
 use crate::events::Event;
+use crate::http::aside::put_aside;
 use crate::http::body::{self, Payload, Plan};
 use crate::http::challenge;
 use crate::http::redirect;
 use crate::policy::Address;
 use crate::{ErrorKind, Session, Token};
 
+pub(crate) use extensions::Of;
+pub use extensions::{MaxRedirects, NotReplayed};
 use last_look::Attempt;
 pub(crate) use last_look::{Allowed, LastLook};
 use refused::{Past, Refused, Then, address_of, no_replay, note_success};
-
-/// A request's extension: how many redirects the client follows for this request, instead of its own setting. With 0
-/// the caller gets the redirect itself.
-///
-/// ```no_run
-/// # fn show(client: ureq_auth::Client) -> Result<(), ureq::Error> {
-/// let answer = client.get("https://api.example.com/moved").extension(ureq_auth::MaxRedirects(0)).call()?;
-/// assert_eq!(answer.status(), 301);
-/// # Ok(()) }
-/// ```
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct MaxRedirects(pub u32);
-
-/// An answer's extension: this 401 was the token's fault and the token is fresh now, but the request's body could not be
-/// sent a second time. Send the request again.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub struct NotReplayed;
 
 pub(crate) struct Bearer {
     pub(crate) session: Session,
@@ -47,6 +33,8 @@ pub(crate) struct Bearer {
     pub(crate) max_redirects: u32,
     /// Weak, for the agent owns this middleware. Where it is gone, answers come back as they are.
     pub(crate) agent: Weak<dyn AsRef<Agent> + Send + Sync>,
+    /// Has it our [`SharedConnector`](crate::http::connector::SharedConnector)?
+    pub(crate) bounded: bool,
 }
 
 impl Middleware for Bearer {
@@ -60,7 +48,7 @@ impl Middleware for Bearer {
         }
         // The token belongs to its origins alone, and only where the caller has not brought a header.
         let is_ours = self.origins.has(request.uri_mut())? && !request.headers().contains_key(AUTHORIZATION);
-        let token = if is_ours { Some(self.session.token()?) } else { None };
+        let token = if is_ours { Some(self.session_of(Some(request.extensions())).token()?) } else { None };
         // Without a token there is nothing to send again for: then not even the framing of the body is touched.
         let plan = if token.is_some() { Plan::of(&request, self.replay_limit) } else { Plan::Leave };
         // ureq puts one extension into every request. Settings of the caller's are another.
@@ -80,6 +68,16 @@ impl Middleware for Bearer {
 }
 
 impl Bearer {
+    /// ureq puts one extension into every request: only where there are more it is worth a look.
+    fn session_of<'s>(&'s self, extensions: Option<&'s Extensions>) -> &'s Session {
+        let of = extensions.filter(|extensions| extensions.len() > 1).and_then(Extensions::get);
+        of.map_or(&self.session, |Of(session)| session)
+    }
+
+    fn session_for<'s>(&'s self, call: &'s Call<'_>) -> &'s Session {
+        self.session_of(call.head.extensions.as_ref())
+    }
+
     /// A function of its own, lest the stack of every call have room for what this one needs.
     #[inline(never)]
     fn send_from_tape(
@@ -118,7 +116,7 @@ impl Bearer {
             Ok(answer) if answer.status().is_success() => {
                 if let Some(token) = &call.token {
                     token.mark_accepted();
-                    note_success(&self.session, call.head.address());
+                    note_success(self.session_for(&call), call.head.address());
                 }
                 result
             }
@@ -159,11 +157,11 @@ impl Bearer {
             let refused = match (&call.token, &result) {
                 (Some(token), _) if call.is_refused(&result) => Some(Arc::clone(token)),
                 (Some(token), Ok(answer)) => {
-                    past.answered(token, answer.status().as_u16(), &self.session, call.head.address());
+                    past.answered(token, answer.status().as_u16(), self.session_for(&call), call.head.address());
                     None
                 }
                 (Some(token), Err(ureq::Error::StatusCode(status))) => {
-                    past.answered(token, *status, &self.session, call.head.address());
+                    past.answered(token, *status, self.session_for(&call), call.head.address());
                     None
                 }
                 _ => None,
@@ -192,23 +190,23 @@ impl Bearer {
         result: Result<Response<Body>, ureq::Error>,
     ) -> Result<Step, ureq::Error> {
         // Before any wait: a crowd of waiting threads would otherwise hold a connection each.
-        let result = result.map(body::put_aside);
+        let result = result.map(|answer| put_aside(answer, self.bounded));
         let again = agent.filter(|_| call.payload.can_be_sent_again());
         let (was_accepted, replayed, repeatable) = (call.was_accepted, call.replayed, again.is_some());
         let (method, uri) = call.head.address();
         let address = address_of(method, uri);
         let refused = Refused { token, was_accepted, replayed, repeatable, address };
-        match (past.after(refused, &self.session)?, again) {
+        match (past.after(refused, self.session_for(call))?, again) {
             (Then::Again(token), Some(agent)) => {
                 drop(result);
                 Ok(Step::Sent(self.send_again(call, token, agent)))
             }
             (Then::Report(token), _) if call.replayed => {
-                self.session.note_refusal(&token, address);
+                self.session_for(call).note_refusal(&token, address);
                 Ok(Step::Over(result))
             }
             (Then::Report(token), again) => self.replay(call, &token, address, again, result),
-            _ => Ok(self.not_replayed(result)),
+            _ => Ok(self.not_replayed(call, result)),
         }
     }
 
@@ -221,14 +219,14 @@ impl Bearer {
         agent: Option<&Agent>,
         result: Result<Response<Body>, ureq::Error>,
     ) -> Result<Step, ureq::Error> {
-        let token = match self.session.rejected_at(refused, Some(address)) {
+        let token = match self.session_for(call).rejected_at(refused, Some(address)) {
             Ok(token) => token,
             // The API's own trouble: what it says is the answer.
             Err(error) if error.kind() == ErrorKind::RefusedTooOften => return Ok(Step::Over(result)),
             Err(error) => return Err(error.into()),
         };
         let Some(agent) = agent else {
-            return Ok(self.not_replayed(result));
+            return Ok(self.not_replayed(call, result));
         };
         // Its connection is free for the second attempt.
         drop(result);
@@ -237,14 +235,14 @@ impl Bearer {
     }
 
     fn send_again(&self, call: &mut Call<'_>, token: Arc<Token>, agent: &Agent) -> Result<Response<Body>, ureq::Error> {
-        self.session.emit(Event::Replayed { generation: token.generation() });
+        self.session_for(call).emit(Event::Replayed { generation: token.generation() });
         call.token = Some(token);
         call.send(agent)
     }
 
     /// The token is good now, or another one is there, but the body is gone.
-    fn not_replayed(&self, result: Result<Response<Body>, ureq::Error>) -> Step {
-        self.session.emit(Event::NotReplayed);
+    fn not_replayed(&self, call: &Call<'_>, result: Result<Response<Body>, ureq::Error>) -> Step {
+        self.session_for(call).emit(Event::NotReplayed);
         Step::Over(result.map_or_else(|_| Err(no_replay().into()), |answer| Ok(mark(answer))))
     }
 
@@ -271,7 +269,7 @@ impl Bearer {
             };
         }
         *redirects += 1;
-        drop(body::put_aside(answer));
+        drop(put_aside(answer, self.bounded));
         hop.strip(&mut call.head.headers);
         call.head.method = hop.method;
         call.head.uri = hop.uri;
@@ -280,7 +278,7 @@ impl Bearer {
         call.token = match call.token.take() {
             Some(_) if self.origins.0.contains(&hop.origin) => {
                 hop.origin.write_into(&mut call.head.uri);
-                Some(self.session.token()?)
+                Some(self.session_for(call).token()?)
             }
             _ => None,
         };

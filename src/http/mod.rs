@@ -1,10 +1,14 @@
 //! The HTTP side: an agent whose calls carry the session's token to its origins, and there alone.
 
 #[cfg(feature = "ureq")]
+pub(crate) mod aside;
+#[cfg(feature = "ureq")]
 pub(crate) mod body;
 pub mod challenge;
 #[cfg(feature = "ureq")]
 mod client;
+#[cfg(feature = "ureq")]
+pub(crate) mod connector;
 #[cfg(feature = "ureq")]
 mod middleware;
 #[cfg(feature = "ureq")]

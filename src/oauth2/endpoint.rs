@@ -13,12 +13,14 @@ use ureq::config::ConfigBuilder;
 use ureq::http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, DATE, RETRY_AFTER};
 use ureq::http::{HeaderName, HeaderValue, Method, Request, Response, Uri};
 use ureq::typestate::AgentScope;
+use ureq::unversioned::resolver::DefaultResolver;
 use ureq::{Agent, Body};
 use zeroize::Zeroizing;
 
 use super::answer::{Answer, MAX_BODY};
 use super::form::{encoded, push_encoded};
 use crate::http::body;
+use crate::http::connector::SharedConnector;
 use crate::http::origin::{self, Origin};
 use crate::sync::Mutex;
 use crate::token::Secret;
@@ -53,7 +55,9 @@ pub(crate) struct Endpoint {
     /// None: most of what the flight has left.
     pub(crate) timeout: Option<Duration>,
     pub(crate) plain_http: bool,
-    pub(crate) configure: Option<Configure>,
+    configure: Option<Configure>,
+    /// Kept with the settings that it is for, so that all who have them have one TLS configuration. None: ureq's own settings.
+    connector: Option<SharedConnector>,
     /// For addresses on this machine and for all others: the proxy of the environment is for the latter alone.
     agents: Arc<Mutex<(Option<Built>, Option<Built>)>>,
 }
@@ -90,6 +94,7 @@ impl Endpoint {
             timeout: None,
             plain_http: false,
             configure: None,
+            connector: None,
             agents: Arc::new(Mutex::new((None, None))),
         }
     }
@@ -131,6 +136,7 @@ impl Endpoint {
             timeout: self.timeout,
             plain_http: self.plain_http,
             configure: self.configure.clone(),
+            connector: self.connector.clone(),
             ..Endpoint::new(token_url.to_owned(), client_id, client_secret)
         }
     }
@@ -268,6 +274,12 @@ impl Endpoint {
         Ok(())
     }
 
+    pub(crate) fn configure(&mut self, configure: Configure) {
+        self.configure = Some(configure);
+        self.connector = Some(SharedConnector::new());
+        self.forget_agent();
+    }
+
     /// Those that there are may be another grant's, built with other settings.
     pub(crate) fn forget_agent(&mut self) {
         self.agents = Arc::new(Mutex::new((None, None)));
@@ -295,7 +307,7 @@ impl Endpoint {
         if let Some(configure) = &self.configure {
             config = configure(config);
         }
-        config
+        let config = config
             // A redirect would hand the secrets to whoever it points to.
             .max_redirects(0)
             .max_redirects_will_error(false)
@@ -303,8 +315,9 @@ impl Endpoint {
             .http_status_as_error(false)
             // On a kept connection that the server has just closed, the outcome would be unknown.
             .max_idle_connections(0)
-            .build()
-            .into()
+            .build();
+        let connector = self.connector.clone().unwrap_or_else(SharedConnector::of_defaults);
+        Agent::with_parts(config, connector, DefaultResolver::default())
     }
 
     /// The request's body. Built here, since ureq's send_form would leave a copy that is not wiped.

@@ -230,6 +230,25 @@ fn after_a_flight_the_connections_stay_near_the_number_of_threads() {
 }
 
 #[test]
+fn the_pool_keeps_a_connection_for_each_of_two_hundred_callers() {
+    let gates = || [Gate::new(200), Gate::new(200)];
+    let (rounds, ends) = (gates(), gates());
+    let server = Server::start(move |seen| {
+        rounds[usize::from(seen.target == "/second")].arrive();
+        Answer::ok("fine")
+    });
+    let (client, _) = client_of(&server);
+    client.session().token().unwrap();
+    in_threads(200, |_| {
+        for (end, path) in ends.iter().zip(["/first", "/second"]) {
+            assert_eq!(text(client.get(server.url(path)).call()), "fine");
+            end.arrive();
+        }
+    });
+    assert_eq!((server.count(), server.connections()), (400, 200));
+}
+
+#[test]
 fn the_users_own_pool_size_is_left_as_it_is() {
     let (builder, _) = builder_of(&Server::untouched());
     let client: Client = builder.configure(|config| config.max_idle_connections_per_host(5)).build().unwrap();

@@ -33,6 +33,8 @@ mod bad_address_crowds;
 #[cfg(feature = "ureq")]
 mod client;
 #[cfg(feature = "ureq")]
+mod client_aside;
+#[cfg(feature = "ureq")]
 mod client_body;
 #[cfg(feature = "ureq")]
 mod client_errors;
@@ -46,6 +48,8 @@ mod client_redirect;
 mod client_replay;
 #[cfg(feature = "ureq")]
 mod client_settings;
+#[cfg(all(feature = "ureq", not(feature = "cookies")))]
+mod client_tenants;
 #[cfg(feature = "ureq")]
 mod device_code;
 #[cfg(feature = "ureq")]

@@ -296,6 +296,11 @@ impl Answer {
         Answer { wire: Some(Wire(Arc::new(run))), ..Self::new(599).closing() }
     }
 
+    /// The same on a connection that goes on: `run` writes a whole answer.
+    pub(crate) fn written(run: impl Fn(&TcpStream) + Send + Sync + 'static) -> Self {
+        Answer { close: false, ..Self::wire(run) }
+    }
+
     pub(crate) fn ok(body: impl AsRef<[u8]>) -> Self {
         Self::new(200).body(body)
     }

@@ -86,7 +86,7 @@ fn what_cannot_be_overridden() {
     let origin = Origin::parse("https://id.example.com").unwrap();
     let mut endpoint = Endpoint::new(URL.into(), "c".into(), None);
     endpoint.timeout = Some(Duration::from_secs(3));
-    endpoint.configure = Some(std::sync::Arc::new(|config| {
+    endpoint.configure(std::sync::Arc::new(|config| {
         config.max_redirects(5).http_status_as_error(true).max_idle_connections(9).user_agent("mine")
     }));
     let config = endpoint.agent(&origin, Duration::MAX).0.config().clone();
