@@ -17,7 +17,7 @@ impl Client {
     /// A client for another session, on the same pool of connections: another user or tenant of the same API. Origins and
     /// settings are this client's, its user's middlewares included; token, refreshes and replays are the other session's.
     ///
-    /// It costs about 2 KB and no descriptor, so that one for each of many tenants can be kept, or made for each job. Keep
+    /// It costs about 1 KB and no descriptor, so that one for each of many tenants can be kept, or made for each job. Keep
     /// the session for as long as its login is used: two sessions of one login spend the same refresh token.
     ///
     /// ```no_run
