@@ -70,7 +70,8 @@ pub enum ErrorKind {
     Store,
     /// The API refuses tokens faster than refreshing them is of use: see what it says with its 401.
     RefusedTooOften,
-    /// The request's body could not be sent a second time, so the caller has to: the token is fresh now.
+    /// The request could not be sent a second time, so the caller has to: the token is fresh now. Its body was read, or the
+    /// `Client` of its agent was dropped; the text says which.
     NotReplayed,
     /// `init` was called a second time.
     AlreadyInitialized,

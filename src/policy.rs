@@ -91,11 +91,12 @@ impl Policy {
         Err(Error::invalid(problem))
     }
 
-    fn windows(&self, lifetime: Duration, ends_at: Tick, at_best: Duration) -> Life {
+    fn windows(&self, lifetime: Duration, arrived_at: Tick, ends_at: Tick, at_best: Duration) -> Life {
         let before_end = |window: Duration| Some(ends_at.before(window));
         let leeway = self.leeway.of(lifetime);
         let stale = self.jitter.less(self.stale.of(lifetime), 3, 0).max(leeway);
         Life {
+            arrived_at: Some(arrived_at),
             stale_at: before_end(stale),
             expired_at: before_end(leeway),
             ends_at: Some(ends_at),

@@ -42,6 +42,8 @@ pub struct Token {
 /// When a token's windows begin, on the session's clock. `None` means not known: never refreshed for its age.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Life {
+    /// When the session got it, if that is known.
+    pub(crate) arrived_at: Option<Tick>,
     /// From here on one caller refreshes while the others go on with this token.
     pub(crate) stale_at: Option<Tick>,
     /// From here on callers wait for the next one.
@@ -184,6 +186,14 @@ impl Token {
     /// set); zero if it has ended, `None` if nothing tells, or while it is not published.
     pub fn time_left(&self, now: Tick) -> Option<Duration> {
         Some(self.life.ends_at?.since(now))
+    }
+
+    /// How old it is at `now`, a moment of its session's [`Clock`](crate::Clock): of its lifetime what has passed, or the time
+    /// since the session got it. `None` while it is not published.
+    pub fn age(&self, now: Tick) -> Option<Duration> {
+        let passed = self.life.lifetime.zip(self.time_left(now)).map(|(whole, left)| whole.saturating_sub(left));
+        // A token that has ended still grows older.
+        passed.max(self.life.arrived_at.map(|arrived| now.since(arrived)))
     }
 
     /// The life by what came with the token alone: no clock of this device had a hand in it.

@@ -1,47 +1,38 @@
 //! What happens to a call on its way: the token goes in, a 401 comes back, the call goes out again.
 
+mod call;
 mod last_look;
 
 use std::io::Read as _;
 use std::sync::{Arc, Weak};
 
-use ureq::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
-use ureq::http::{Extensions, HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
+use ureq::http::header::AUTHORIZATION;
+use ureq::http::{HeaderMap, Request, Response, Uri};
 use ureq::middleware::{Middleware, MiddlewareNext};
 use ureq::{Agent, Body, SendBody};
 
 use crate::events::Event;
 use crate::http::body::{self, Payload, Plan};
-use crate::http::challenge;
+use crate::http::origin::Origin;
 use crate::http::redirect;
-use crate::{Error, ErrorKind, Session, Token};
+use crate::http::refusal::{Judge, blames_token};
+use crate::http::token_in::Way;
+use crate::{ErrorKind, Session, Token};
 
+use call::{Call, make_ready, mark, not_replayed};
+pub use call::{MaxRedirects, NotReplayed};
 use last_look::Attempt;
 pub(crate) use last_look::{Allowed, LastLook};
-
-/// A request's extension: how many redirects the client follows for this request, instead of its own setting. With 0
-/// the caller gets the redirect itself.
-///
-/// ```no_run
-/// # fn show(client: ureq_auth::Client) -> Result<(), ureq::Error> {
-/// let answer = client.get("https://api.example.com/moved").extension(ureq_auth::MaxRedirects(0)).call()?;
-/// assert_eq!(answer.status(), 301);
-/// # Ok(()) }
-/// ```
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct MaxRedirects(pub u32);
-
-/// An answer's extension: this 401 was the token's fault and the token is fresh now, but the request's body could not be
-/// sent a second time. Send the request again.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub struct NotReplayed;
 
 pub(crate) struct Bearer {
     pub(crate) session: Session,
     pub(crate) origins: Allowed,
     pub(crate) replay_limit: usize,
     pub(crate) max_redirects: u32,
+    /// A rule of the user's on which response is a refusal. Boxed, so that a program without one does not carry its code.
+    pub(crate) judge: Option<Box<dyn Judge>>,
+    /// How the token goes in, if not as `Authorization: Bearer`.
+    pub(crate) way: Option<Box<dyn Way>>,
     /// Weak, for the agent owns this middleware. Where it is gone, answers come back as they are.
     pub(crate) agent: Weak<dyn AsRef<Agent> + Send + Sync>,
 }
@@ -56,7 +47,8 @@ impl Middleware for Bearer {
             return next.handle(request);
         }
         // The token belongs to its origins alone, and only where the caller has not brought a header.
-        let is_ours = self.origins.has(request.uri_mut())? && !request.headers().contains_key(AUTHORIZATION);
+        let is_allowed = self.origins.has(request.uri_mut())?;
+        let is_ours = !self.has_own(request.headers()) && (is_allowed || self.tell_no_token(request.uri()));
         let token = if is_ours { Some(self.session.token()?) } else { None };
         // Without a token there is nothing to send again for: then not even the framing of the body is touched.
         let plan = if token.is_some() { Plan::of(&request, self.replay_limit) } else { Plan::Leave };
@@ -69,7 +61,7 @@ impl Middleware for Bearer {
             Plan::Leave => Payload::Untouched,
             Plan::Record | Plan::ReadAhead => return self.send_from_tape(plan, request, token, next),
         };
-        let head = make_ready(&mut request, token.as_deref());
+        let head = make_ready(&mut request, token.as_deref(), self.way())?;
         let result = next.handle(request);
         self.look_at(result, Call { head, payload, token, replayed: false })
     }
@@ -92,11 +84,11 @@ impl Bearer {
         let (head, result) = match &mut payload {
             Payload::Taped(tape) => {
                 let mut request = Request::from_parts(parts, tape.rewind());
-                (make_ready(&mut request, token.as_deref()), next.handle(request))
+                (make_ready(&mut request, token.as_deref(), self.way())?, next.handle(request))
             }
             _ => {
                 let mut request = Request::from_parts(parts, SendBody::none());
-                (make_ready(&mut request, token.as_deref()), next.handle(request))
+                (make_ready(&mut request, token.as_deref(), self.way())?, next.handle(request))
             }
         };
         self.look_at(result, Call { head, payload, token, replayed: false })
@@ -110,14 +102,47 @@ impl Bearer {
         call: Call<'_>,
     ) -> Result<Response<Body>, ureq::Error> {
         match &result {
-            Ok(answer) if answer.status().is_success() => {
+            // A rule of the user's may see a refusal in a success.
+            Ok(answer) if answer.status().is_success() && self.judge.is_none() => {
                 if let Some(token) = &call.token {
                     self.session.accepted(token);
                 }
                 result
             }
-            Ok(_) | Err(ureq::Error::StatusCode(401)) => self.go_on(call, result),
+            Err(ureq::Error::StatusCode(status)) if *status != 401 && self.judge.is_none() => result,
+            Ok(_) | Err(ureq::Error::StatusCode(_)) => self.go_on(call, result),
             Err(_) => result,
+        }
+    }
+
+    fn way(&self) -> Option<&dyn Way> {
+        self.way.as_deref()
+    }
+
+    /// Has the caller brought a credential where ours would go?
+    #[inline]
+    fn has_own(&self, headers: &HeaderMap) -> bool {
+        match &self.way {
+            None => headers.contains_key(AUTHORIZATION),
+            Some(way) => way.has_own(headers),
+        }
+    }
+
+    /// Says that a request goes out without the token since its address is none of the origins. Always false.
+    #[cold]
+    fn tell_no_token(&self, uri: &Uri) -> bool {
+        // A password in an address of ours is the caller's own credential.
+        if let Some(origin) = Origin::of(uri).filter(|origin| !self.origins.0.contains(origin)) {
+            self.session.emit(Event::OtherOrigin { origin: origin.as_str() });
+        }
+        false
+    }
+
+    /// Is this a refusal of the token?
+    fn is_refused(&self, token: &Token, result: &mut Result<Response<Body>, ureq::Error>) -> bool {
+        match &self.judge {
+            None => blames_token(result),
+            Some(judge) => judge.is_refused(result, token.age(self.session.now()).unwrap_or_default()),
         }
     }
 
@@ -149,14 +174,15 @@ impl Bearer {
             // Held for one step only: a client that was dropped meanwhile is gone when this call is over.
             let agent = self.agent.upgrade();
             let agent = agent.as_deref().map(|owner| owner.as_ref());
-            let refused = match (&call.token, &result) {
-                (Some(token), _) if !call.replayed && call.is_refused(&result) => Some(Arc::clone(token)),
-                (Some(token), Ok(answer)) if answer.status().is_success() => {
+            let mut refused = None;
+            if let Some(token) = &call.token {
+                let is_refused = self.is_refused(token, &mut result);
+                if is_refused && !call.replayed {
+                    refused = Some(Arc::clone(token));
+                } else if !is_refused && result.as_ref().is_ok_and(|answer| answer.status().is_success()) {
                     self.session.accepted(token);
-                    None
                 }
-                _ => None,
-            };
+            }
             result = match (refused, result) {
                 (Some(token), result) => match self.replay(&mut call, &token, agent, result)? {
                     Step::Sent(result) => result,
@@ -188,15 +214,17 @@ impl Bearer {
             Err(error) => return Err(error.into()),
         };
         let Some(agent) = agent.filter(|_| call.payload.can_be_sent_again()) else {
-            self.session.emit(Event::NotReplayed);
-            return Ok(Step::Over(result.map_or_else(|_| Err(not_replayed().into()), |answer| Ok(mark(answer)))));
+            let is_orphan = agent.is_none();
+            self.session.emit(if is_orphan { Event::ClientGone } else { Event::NotReplayed });
+            let result = result.map_or_else(|_| Err(not_replayed(is_orphan).into()), |answer| Ok(mark(answer)));
+            return Ok(Step::Over(result));
         };
         // Its connection is free for the second attempt.
         drop(result);
         self.session.emit(Event::Replayed { generation: token.generation() });
         call.replayed = true;
         call.token = Some(token);
-        Ok(Step::Sent(call.send(agent)))
+        Ok(Step::Sent(call.send(agent, self.way())))
     }
 
     /// Follows a redirect, with the token as long as every address so far was one of its origins.
@@ -233,9 +261,13 @@ impl Bearer {
                 hop.origin.write_into(&mut call.head.uri);
                 Some(self.session.token()?)
             }
-            _ => None,
+            Some(_) => {
+                self.tell_no_token(&call.head.uri);
+                None
+            }
+            None => None,
         };
-        Ok(Step::Sent(call.send(agent)))
+        Ok(Step::Sent(call.send(agent, self.way())))
     }
 }
 
@@ -244,109 +276,4 @@ enum Step {
     Sent(Result<Response<Body>, ureq::Error>),
     /// This is for the caller.
     Over(Result<Response<Body>, ureq::Error>),
-}
-
-/// A call under way: what it takes to send it again.
-struct Call<'a> {
-    head: Head,
-    payload: Payload<'a>,
-    token: Option<Arc<Token>>,
-    replayed: bool,
-}
-
-impl Call<'_> {
-    /// Sends it again, by the same agent.
-    fn send(&mut self, agent: &Agent) -> Result<Response<Body>, ureq::Error> {
-        let token = self.token.as_deref();
-        match &mut self.payload {
-            Payload::Taped(tape) => agent.run(self.head.to_request(token, tape.rewind())),
-            _ => agent.run(self.head.to_request(token, SendBody::none())),
-        }
-    }
-
-    /// Is this a 401 that our token is guilty of?
-    fn is_refused(&self, result: &Result<Response<Body>, ureq::Error>) -> bool {
-        match result {
-            Ok(answer) => {
-                answer.status() == StatusCode::UNAUTHORIZED
-                    && challenge::blames_token(
-                        answer.headers().get_all(WWW_AUTHENTICATE).iter().map(|value| value.as_bytes()),
-                    )
-            }
-            // Headers and address are gone: it is taken for what it most likely is. The loop breaker bounds the damage.
-            Err(error) => matches!(error, ureq::Error::StatusCode(401)),
-        }
-    }
-}
-
-/// A request without its body and without our header.
-struct Head {
-    method: Method,
-    uri: Uri,
-    version: Version,
-    headers: HeaderMap,
-    extensions: Option<Extensions>,
-}
-
-impl Head {
-    fn of(request: &Request<SendBody<'_>>) -> Self {
-        let (headers, extensions) = (request.headers(), request.extensions());
-        Head {
-            method: request.method().clone(),
-            uri: request.uri().clone(),
-            version: request.version(),
-            // A map that holds nothing is not cloned for nothing.
-            headers: if headers.is_empty() { HeaderMap::new() } else { headers.clone() },
-            // One is ureq's own, put in anew with each run. Only more than that is worth a copy.
-            extensions: (extensions.len() > 1).then(|| extensions.clone()),
-        }
-    }
-
-    fn max_redirects(&self) -> Option<u32> {
-        self.extensions.as_ref()?.get().map(|MaxRedirects(limit)| *limit)
-    }
-
-    fn to_request<'b>(&self, token: Option<&Token>, body: SendBody<'b>) -> Request<SendBody<'b>> {
-        let mut request = Request::new(body);
-        *request.method_mut() = self.method.clone();
-        *request.uri_mut() = self.uri.clone();
-        *request.version_mut() = self.version;
-        *request.headers_mut() = self.headers.clone();
-        *request.extensions_mut() = self.extensions.clone().unwrap_or_default();
-        authorize(&mut request, token, true);
-        request
-    }
-}
-
-/// Puts the token into a request that has none of it yet, and keeps what it takes to send it again.
-fn make_ready(request: &mut Request<SendBody<'_>>, token: Option<&Token>) -> Head {
-    let head = Head::of(request);
-    authorize(request, token, false);
-    head
-}
-
-fn authorize(request: &mut Request<SendBody<'_>>, token: Option<&Token>, own: bool) {
-    let has_token = token.is_some();
-    if let Some(token) = token {
-        request.headers_mut().insert(AUTHORIZATION, token.header().clone());
-    }
-    // A first attempt with the token goes without, unless what it came with may hold another's.
-    let extensions = request.extensions_mut();
-    if own || !has_token || extensions.len() > 1 {
-        extensions.insert(Attempt { own, has_token });
-    }
-}
-
-fn mark(mut answer: Response<Body>) -> Response<Body> {
-    answer.extensions_mut().insert(NotReplayed);
-    answer
-}
-
-#[cold]
-fn not_replayed() -> Error {
-    Error::new(
-        ErrorKind::NotReplayed,
-        "the API refused the token (401); it is refreshed now, but the request cannot be replayed (its body was read, or its \
-         Client is gone): send it again",
-    )
 }

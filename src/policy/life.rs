@@ -25,7 +25,7 @@ impl Policy {
             .told_lifetime()
             .or(history.previous_lifetime)
             .or_else(|| token.lifetime_from(history.server_time(arrived).or(wall)?));
-        let Some(lifetime) = lifetime else { return Life::default() };
+        let Some(lifetime) = lifetime else { return Life { arrived_at: Some(arrived), ..Life::default() } };
 
         let leeway = self.leeway.of(lifetime);
         // Both count whole seconds, and come from one server: no clock of ours has a hand in it.
@@ -33,7 +33,7 @@ impl Policy {
         let issued = age.map_or(sent, |age| arrived.before(age).max(sent));
         let begin = if issued.after(lifetime.saturating_sub(leeway)) > arrived { issued } else { arrived };
         let ends_at = begin.after(lifetime);
-        self.windows(lifetime, ends_at, ends_at.since(arrived))
+        self.windows(lifetime, arrived, ends_at, ends_at.since(arrived))
     }
 
     /// The same for a token of unknown age, from a store or from the user: here the wall clock is all there is.
@@ -44,7 +44,7 @@ impl Policy {
         if let (Some(lifetime), Some(received)) = (token.expires_in(), token.received_at()) {
             // A clock that stands before the token came is wrong: the token is used, and a 401 decides.
             let age = clock.and_then(|clock| clock.checked_sub(received)).unwrap_or_default();
-            return self.windows(lifetime, now.after(lifetime.saturating_sub(age)), lifetime);
+            return self.windows(lifetime, now, now.after(lifetime.saturating_sub(age)), lifetime);
         }
         let granted = token.claimed_lifetime().or(token.expires_in());
         let rest = match (times.exp, clock) {
@@ -55,8 +55,8 @@ impl Policy {
             // A clock that stands before the token was made, or before 1970, is wrong; the token is used, and a 401 decides.
             _ => granted,
         };
-        let Some(rest) = rest else { return Life::default() };
+        let Some(rest) = rest else { return Life { arrived_at: Some(now), ..Life::default() } };
         let lifetime = granted.unwrap_or(rest);
-        self.windows(lifetime, now.after(rest), lifetime)
+        self.windows(lifetime, now, now.after(rest), lifetime)
     }
 }

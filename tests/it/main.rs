@@ -26,6 +26,8 @@ mod traps_core;
 #[cfg(feature = "ureq")]
 mod answers;
 #[cfg(feature = "ureq")]
+mod any_api;
+#[cfg(feature = "ureq")]
 mod attacks;
 #[cfg(feature = "ureq")]
 mod client;
@@ -60,5 +62,7 @@ mod providers;
 #[cfg(feature = "ureq")]
 mod server;
 mod store;
+#[cfg(feature = "ureq")]
+mod token_in;
 #[cfg(feature = "ureq")]
 mod traps_http;

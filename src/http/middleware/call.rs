@@ -1,0 +1,152 @@
+//! A call under way: its head, its body and its token, and how a request is made of them.
+
+use std::sync::Arc;
+
+use ureq::http::header::AUTHORIZATION;
+use ureq::http::{Extensions, HeaderMap, Method, Request, Response, Uri, Version};
+use ureq::{Agent, Body, SendBody};
+
+use crate::http::body::Payload;
+use crate::http::token_in::Way;
+use crate::{Error, ErrorKind, Token};
+
+use super::last_look::Attempt;
+
+/// A request's extension: how many redirects the client follows for this request, instead of its own setting. With 0
+/// the caller gets the redirect itself.
+///
+/// ```no_run
+/// # fn show(client: ureq_auth::Client) -> Result<(), ureq::Error> {
+/// let answer = client.get("https://api.example.com/moved").extension(ureq_auth::MaxRedirects(0)).call()?;
+/// assert_eq!(answer.status(), 301);
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MaxRedirects(pub u32);
+
+/// An answer's extension: this 401 was the token's fault and the token is fresh now, but the request's body could not be
+/// sent a second time. Send the request again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct NotReplayed;
+
+/// What it takes to send a call again.
+pub(super) struct Call<'a> {
+    pub(super) head: Head,
+    pub(super) payload: Payload<'a>,
+    pub(super) token: Option<Arc<Token>>,
+    pub(super) replayed: bool,
+}
+
+impl Call<'_> {
+    /// Sends it again, by the same agent.
+    pub(super) fn send(&mut self, agent: &Agent, way: Option<&dyn Way>) -> Result<Response<Body>, ureq::Error> {
+        let token = self.token.as_deref();
+        match &mut self.payload {
+            Payload::Taped(tape) => agent.run(self.head.to_request(token, way, tape.rewind())?),
+            _ => agent.run(self.head.to_request(token, way, SendBody::none())?),
+        }
+    }
+}
+
+/// A request without its body and without our header.
+pub(super) struct Head {
+    pub(super) method: Method,
+    pub(super) uri: Uri,
+    version: Version,
+    pub(super) headers: HeaderMap,
+    extensions: Option<Extensions>,
+}
+
+impl Head {
+    fn of(request: &Request<SendBody<'_>>) -> Self {
+        let (headers, extensions) = (request.headers(), request.extensions());
+        Head {
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            version: request.version(),
+            // A map that holds nothing is not cloned for nothing.
+            headers: if headers.is_empty() { HeaderMap::new() } else { headers.clone() },
+            // One is ureq's own, put in anew with each run. Only more than that is worth a copy.
+            extensions: (extensions.len() > 1).then(|| extensions.clone()),
+        }
+    }
+
+    pub(super) fn max_redirects(&self) -> Option<u32> {
+        self.extensions.as_ref()?.get().map(|MaxRedirects(limit)| *limit)
+    }
+
+    fn to_request<'b>(
+        &self,
+        token: Option<&Token>,
+        way: Option<&dyn Way>,
+        body: SendBody<'b>,
+    ) -> Result<Request<SendBody<'b>>, ureq::Error> {
+        let mut request = Request::new(body);
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = self.uri.clone();
+        *request.version_mut() = self.version;
+        *request.headers_mut() = self.headers.clone();
+        *request.extensions_mut() = self.extensions.clone().unwrap_or_default();
+        authorize(&mut request, token, way, true)?;
+        Ok(request)
+    }
+}
+
+/// Puts the token into a request that has none of it yet, and keeps what it takes to send it again.
+///
+/// # Errors
+///
+/// What a way of the user's says. Nothing was sent then.
+pub(super) fn make_ready(
+    request: &mut Request<SendBody<'_>>,
+    token: Option<&Token>,
+    way: Option<&dyn Way>,
+) -> Result<Head, ureq::Error> {
+    let head = Head::of(request);
+    authorize(request, token, way, false)?;
+    Ok(head)
+}
+
+fn authorize(
+    request: &mut Request<SendBody<'_>>,
+    token: Option<&Token>,
+    way: Option<&dyn Way>,
+    own: bool,
+) -> Result<(), ureq::Error> {
+    let has_token = token.is_some();
+    if let Some(token) = token {
+        match way {
+            None => drop(request.headers_mut().insert(AUTHORIZATION, token.header().clone())),
+            Some(way) => {
+                let (method, uri) = (request.method().clone(), request.uri().clone());
+                way.put(&method, &uri, request.headers_mut(), token)?;
+            }
+        }
+    }
+    // A first attempt with the token goes without, unless what it came with may hold another's.
+    let extensions = request.extensions_mut();
+    if own || !has_token || extensions.len() > 1 {
+        extensions.insert(Attempt { own, has_token });
+    }
+    Ok(())
+}
+
+pub(super) fn mark(mut answer: Response<Body>) -> Response<Body> {
+    answer.extensions_mut().insert(NotReplayed);
+    answer
+}
+
+#[cold]
+pub(super) fn not_replayed(is_orphan: bool) -> Error {
+    Error::new(
+        ErrorKind::NotReplayed,
+        if is_orphan {
+            "the API refused the token; it is refreshed now, but the request cannot be replayed, since the Client of this \
+             agent was dropped: keep a clone of the Client for as long as its agent is used"
+        } else {
+            "the API refused the token; it is refreshed now, but the request cannot be replayed, since its body was read: \
+             send it again, or allow more with ClientBuilder::replay_limit"
+        },
+    )
+}
