@@ -125,11 +125,13 @@ impl Answer<'_> {
                 first = Some(value);
             }
         }
-        match first.as_ref().and_then(|first| first.pointer(pointer)) {
-            Some(serde_json::Value::String(text)) => text == value,
-            Some(serde_json::Value::Object(_) | serde_json::Value::Array(_)) | None => false,
-            Some(other) => other.to_string() == value,
-        }
+        let found = first.as_ref().and_then(|first| first.pointer(pointer));
+        let written = match found {
+            Some(serde_json::Value::String(text)) => return text == value,
+            Some(serde_json::Value::Object(_) | serde_json::Value::Array(_)) | None => return false,
+            Some(other) => other.to_string(),
+        };
+        written == value
     }
 
     fn peek(&mut self, is_enough: &mut dyn FnMut(&[u8]) -> bool) -> &[u8] {

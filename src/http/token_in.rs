@@ -152,7 +152,9 @@ impl Way for Checked {
     fn put(&self, method: &Method, uri: &Uri, headers: &mut HeaderMap, token: &Token) -> Result<(), ureq::Error> {
         let secret = token.secret();
         let text = match &self.kind {
-            Kind::Custom(put) => return Ok(put(&mut Outgoing { method, uri, headers }, token)?),
+            Kind::Custom(put) => {
+                return put(&mut Outgoing { method, uri, headers }, token).map_err(ureq::Error::Other);
+            }
             Kind::Bare => joined(&[secret]),
             Kind::Scheme(scheme) => joined(&[scheme, " ", secret]),
             Kind::Cookie(name) => {

@@ -11,8 +11,10 @@ use ureq_auth::{Client, Error, ErrorKind, NotReplayed, Outgoing, Session, Token,
 use crate::client::{Calls, builder_of, numbered, plain_statuses, refuses_the_first, session, text};
 use crate::server::{Answer, Server};
 
+type Way = fn() -> TokenIn;
+
 /// Each way in, the header that it uses, and what that holds with `token-1`.
-fn ways() -> [(fn() -> TokenIn, &'static str, &'static str); 4] {
+fn ways() -> [(Way, &'static str, &'static str); 4] {
     [
         (|| TokenIn::header("X-Api-Token"), "x-api-token", "token-N"),
         (|| TokenIn::scheme("Bot"), "authorization", "Bot token-N"),
