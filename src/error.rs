@@ -71,8 +71,9 @@ pub enum ErrorKind {
     /// The API refuses tokens faster than refreshing them is of use, or one address refuses every token
     /// ([`Event::AddressRefuses`](crate::Event::AddressRefuses)): see what it says with its 401.
     RefusedTooOften,
-    /// The request's body could not be sent a second time, so the caller has to: the token is fresh now, or
-    /// the API knows it by now ([`Policy::with_token_lag`](crate::Policy::with_token_lag)).
+    /// The request could not be sent a second time, so the caller has to: the token is fresh now, or the API knows it by now
+    /// ([`Policy::with_token_lag`](crate::Policy::with_token_lag)). Its body was read, or the `Client` of its agent was
+    /// dropped; the text says which.
     NotReplayed,
     /// `init` was called a second time.
     AlreadyInitialized,

@@ -100,6 +100,13 @@ pub enum Event<'a> {
     },
     /// A refused request could not be sent again, for its body was read: the caller gets the 401.
     NotReplayed,
+    /// A refused request could not be sent again, since the `Client` of its agent was dropped: the caller gets the 401.
+    ClientGone,
+    /// A request goes out without the token: its address, or a redirect's, is none of the client's origins.
+    OtherOrigin {
+        /// Scheme, host and port of the address.
+        origin: &'a str,
+    },
 }
 
 /// Why a flight began.
@@ -202,7 +209,8 @@ impl Stats {
             }
             Event::AddressRefuses { .. } => self.address_refusals += 1,
             Event::Replayed { .. } => self.replays += 1,
-            Event::NotReplayed => self.not_replayed += 1,
+            Event::NotReplayed | Event::ClientGone => self.not_replayed += 1,
+            Event::OtherOrigin { .. } => {}
         }
     }
 }
@@ -249,6 +257,10 @@ impl fmt::Display for Event<'_> {
             }
             Event::Replayed { generation } => write!(f, "sending the refused request again with token {generation}"),
             Event::NotReplayed => f.write_str("the refused request cannot be sent again: its body has been read"),
+            Event::ClientGone => f.write_str("the refused request cannot be sent again: its Client was dropped"),
+            Event::OtherOrigin { origin } => {
+                write!(f, "no token for {origin}: it is not an origin of this client (ClientBuilder::origin)")
+            }
         }
     }
 }

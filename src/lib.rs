@@ -20,6 +20,7 @@
 //! | item | what it is |
 //! |---|---|
 //! | `Client` | a `ureq::Agent` whose every call carries the token; its calls return ureq's own request builders |
+//! | `Answer`, `TokenIn` | for other APIs: which response is a refusal, and how the token goes in (`docs/apis.md`) |
 //! | [`Session`] | one token shared by all threads, and when and how it is refreshed; works without any HTTP client |
 //! | `oauth2` | token sources for OAuth 2.0: `RefreshToken`, `ClientCredentials`; a login without a browser: `DeviceCode`; discovery: `Issuer`; logout: `Revocation` |
 //! | [`TokenSource`] | where a new token comes from; any closure will do |
@@ -123,7 +124,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use events::{Event, Reason, Stats};
 pub use http::challenge;
 #[cfg(feature = "ureq")]
-pub use http::{Client, ClientBuilder, MaxRedirects, NotReplayed};
+pub use http::{Answer, Client, ClientBuilder, MaxRedirects, NotReplayed, Outgoing, TokenIn};
 pub use outcome::Outcome;
 pub use policy::Policy;
 // For the fuzzers alone, which are no users.
@@ -192,6 +193,8 @@ mod pages {
     mod with_http {
         #[doc = include_str!("../README.md")]
         mod readme {}
+        #[doc = include_str!("../docs/apis.md")]
+        mod apis {}
         #[doc = include_str!("../docs/discovery.md")]
         mod discovery {}
         #[doc = include_str!("../docs/errors.md")]

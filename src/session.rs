@@ -200,6 +200,11 @@ impl Session {
     }
 
     #[cfg(feature = "ureq")]
+    pub(crate) fn now(&self) -> Tick {
+        self.0.clock.now()
+    }
+
+    #[cfg(feature = "ureq")]
     pub(crate) fn emit(&self, event: Event<'_>) {
         self.0.emit(event);
     }

@@ -188,6 +188,14 @@ impl Token {
         Some(self.life.ends_at?.since(now))
     }
 
+    /// How old it is at `now`, a moment of its session's [`Clock`](crate::Clock): of its lifetime what has passed, or the time
+    /// since the session got it. `None` while it is not published.
+    pub fn age(&self, now: Tick) -> Option<Duration> {
+        let passed = self.life.lifetime.zip(self.time_left(now)).map(|(whole, left)| whole.saturating_sub(left));
+        // A token that has ended still grows older.
+        passed.max(self.life.arrived.map(|arrived| now.since(arrived)))
+    }
+
     /// The life by what came with the token alone: no clock of this device had a hand in it.
     pub(crate) fn told_lifetime(&self) -> Option<Duration> {
         let by_claims = || self.claimed_lifetime().or_else(|| self.lifetime_from(self.server_time?));

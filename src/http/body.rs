@@ -3,6 +3,8 @@
 //! A `SendBody` can be read once and does not tell its length, so a small one is read ahead into memory and sent from
 //! there. What is larger streams on; a body whose caller has said how it is framed may be live, and is recorded as it goes.
 
+pub(crate) mod peek;
+
 use std::io::{self, Read};
 
 use ureq::SendBody;

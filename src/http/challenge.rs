@@ -93,10 +93,10 @@ const NOT_THE_TOKENS: [&str; 3] = ["insufficient_scope", "invalid_request", "ins
 
 /// Would a new token help against a 401 that came with these headers, on a request that carried ours?
 ///
-/// No header at all, or one that cannot be read, says nothing against it. A challenge of our scheme does unless it names
+/// No header at all, or one that cannot be read, says nothing against it. A challenge of our `own` scheme does unless it names
 /// another reason. Only challenges of other schemes: somebody else's business.
 #[cfg(feature = "ureq")]
-pub(crate) fn blames_token<'a>(values: impl Iterator<Item = &'a [u8]>) -> bool {
+pub(crate) fn blames_token<'a>(own: &str, values: impl Iterator<Item = &'a [u8]>) -> bool {
     let (mut challenges, mut verdict) = (0, None);
     for value in values {
         let Ok(value) = std::str::from_utf8(value) else { continue };
@@ -104,7 +104,7 @@ pub(crate) fn blames_token<'a>(values: impl Iterator<Item = &'a [u8]>) -> bool {
         each(value, &mut |item| match item {
             Item::Challenge { scheme, .. } => {
                 challenges += 1;
-                is_ours = verdict.is_none() && scheme.eq_ignore_ascii_case("Bearer");
+                is_ours = verdict.is_none() && scheme.eq_ignore_ascii_case(own);
                 if is_ours {
                     verdict = Some(true);
                 }
@@ -268,7 +268,7 @@ mod tests {
     #[cfg(feature = "ureq")]
     #[test]
     fn guilt_is_judged_by_all_lines_together() {
-        let blames = |lines: &[&str]| blames_token(lines.iter().map(|line| line.as_bytes()));
+        let blames = |lines: &[&str]| blames_token("Bearer", lines.iter().map(|line| line.as_bytes()));
         assert!(blames(&[]), "no header says nothing against it");
         assert!(blames(&["Bearer"]));
         assert!(blames(&["bearer ERROR=\"invalid_token\""]));

@@ -14,6 +14,8 @@ use ureq::{Agent, AsSendBody, Body, RequestBuilder};
 use crate::http::connector::SharedConnector;
 use crate::http::middleware::{Allowed, Bearer, LastLook};
 use crate::http::origin::Origin;
+use crate::http::refusal::{Answer, Judge, Rule};
+use crate::http::token_in::{TokenIn, Way};
 use crate::{Error, Result, Session};
 
 /// Bodies up to this size are kept for a second attempt, unless set otherwise.
@@ -38,7 +40,8 @@ const MAX_IDLE: usize = 1024;
 /// - To one of its origins, without an `Authorization` header of the caller's (or a password in the address): the session's
 ///   token goes with it. All other calls go out as they came.
 /// - A 401 that is the token's fault: one refresh for all threads, then the same request again, once. Not its fault is a
-///   401 with `insufficient_scope` or `insufficient_user_authentication`, or with challenges of other schemes only.
+///   401 with `insufficient_scope` or `insufficient_user_authentication`, or with challenges of other schemes only. For an API
+///   that says it in another way, there is [`refused_if`](ClientBuilder::refused_if).
 /// - A redirect: followed with the token as long as it stays in the origins, port included, and without it from there on.
 ///   Of the caller's headers, only those that are no credentials go along to another origin (RFC 9110 §15.4): `Accept`,
 ///   `Accept-Charset`, `Accept-Encoding`, `Accept-Language`, `Cache-Control`, `If-Match`, `If-Modified-Since`, `If-None-Match`,
@@ -104,6 +107,8 @@ impl Client {
             plain_http: false,
             replay_limit: REPLAY_LIMIT,
             max_redirects: MAX_REDIRECTS,
+            judge: None,
+            way: Ok(None),
             configure: None,
         }
     }
@@ -113,8 +118,10 @@ impl Client {
         &self.0.session
     }
 
-    /// The agent itself, for libraries that take one. Keep a clone of this client for as long as the agent is used: without
-    /// one, calls are not sent again and redirects not followed.
+    /// The agent itself, for libraries that take one. Keep a clone of this client for as long as the agent is used.
+    ///
+    /// An agent whose clients are all gone still sends the token, and refreshes it. It does not send calls again
+    /// ([`Event::ClientGone`](crate::Event::ClientGone)), and does not follow redirects.
     ///
     /// The agent of a client [`with_session`](Client::with_session) hands each request to the first client's, whose pool and
     /// cookies it uses.
@@ -178,6 +185,8 @@ pub struct ClientBuilder {
     plain_http: bool,
     replay_limit: usize,
     max_redirects: u32,
+    judge: Option<Box<dyn Judge>>,
+    way: Result<Option<Box<dyn Way>>>,
     configure: Option<Configure>,
 }
 
@@ -214,6 +223,35 @@ impl ClientBuilder {
         self
     }
 
+    /// Makes a response a refusal of the token if `rule` says so, beside the 401s that are one already: for an API that
+    /// says it by another status, scheme or body. The token is refreshed then, and the request sent again, once.
+    ///
+    /// The rule is asked about each response to a request with the token. It runs on the caller's thread and must be quick.
+    /// A second call of this, or of [`refused_only_if`](ClientBuilder::refused_only_if), replaces the first.
+    ///
+    /// ```
+    /// # fn show(builder: ureq_auth::ClientBuilder) -> ureq_auth::ClientBuilder {
+    /// builder.refused_if(|answer| answer.status() == 498 || answer.json_is("/error", "token_expired"))
+    /// # }
+    /// ```
+    pub fn refused_if(self, rule: impl Fn(&mut Answer<'_>) -> bool + Send + Sync + 'static) -> Self {
+        self.refused_only_if(move |answer| answer.is_refused_by_default() || rule(answer))
+    }
+
+    /// The same in place of the built-in rule. [`Answer::is_refused_by_default`] still tells what that says.
+    pub fn refused_only_if(mut self, rule: impl Fn(&mut Answer<'_>) -> bool + Send + Sync + 'static) -> Self {
+        self.judge = Some(Box::new(Rule(rule)));
+        self
+    }
+
+    /// How the token goes in, in place of `Authorization: Bearer`: another header, another scheme, a cookie.
+    ///
+    /// A name that cannot be used is an error of [`build`](ClientBuilder::build).
+    pub fn token_in(mut self, way: TokenIn) -> Self {
+        self.way = way.into_way().map(Some);
+        self
+    }
+
     /// ureq's own settings: time-outs, TLS, a proxy, further middlewares. The client's middleware is in it already and
     /// comes first, so that yours see each attempt, with the token in its `Authorization`.
     ///
@@ -236,7 +274,9 @@ impl ClientBuilder {
     /// another machine, a proxy from the environment would get the token for one on this machine in the clear, or
     /// [`configure`](ClientBuilder::configure) has not built on what it got.
     pub fn build(self) -> Result<Client> {
-        let ClientBuilder { session, origins, plain_http, replay_limit, max_redirects, configure } = self;
+        let ClientBuilder { session, origins, plain_http, replay_limit, max_redirects, judge, way, configure } = self;
+        let way = way?;
+        let is_bearer = way.is_none();
         if origins.is_empty() {
             return Err(Error::invalid("a client needs an origin to send its token to, like https://api.example.com"));
         }
@@ -259,6 +299,8 @@ impl ClientBuilder {
                 origins: origins.clone(),
                 replay_limit,
                 max_redirects,
+                judge,
+                way,
                 agent,
                 bounded: true,
             };
@@ -269,7 +311,10 @@ impl ClientBuilder {
             let config = if stays_here { config.proxy(None) } else { config };
             let (config, connector) = match configure {
                 // It may hold middlewares of the user's, and TLS settings.
-                Some(configure) => (configure(config).middleware(LastLook(origins.clone())), SharedConnector::new()),
+                Some(configure) => (
+                    configure(config).middleware(LastLook { origins: origins.clone(), is_bearer }),
+                    SharedConnector::new(),
+                ),
                 None => (config, SharedConnector::of_defaults()),
             };
             let config = config.max_redirects(0).build();

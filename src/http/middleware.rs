@@ -1,5 +1,6 @@
 //! What happens to a call on its way: the token goes in, a 401 comes back, the call goes out again.
 
+mod call;
 mod extensions;
 mod last_look;
 mod refused;
@@ -7,30 +8,35 @@ mod refused;
 use std::io::Read as _;
 use std::sync::{Arc, Weak};
 
-use ureq::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
-use ureq::http::{Extensions, HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
+use ureq::http::{Extensions, Request, Response};
 use ureq::middleware::{Middleware, MiddlewareNext};
 use ureq::{Agent, Body, SendBody};
 
 use crate::events::Event;
 use crate::http::aside::put_aside;
 use crate::http::body::{self, Payload, Plan};
-use crate::http::challenge;
 use crate::http::redirect;
+use crate::http::refusal::Judge;
+use crate::http::token_in::Way;
 use crate::policy::Address;
 use crate::{ErrorKind, Session, Token};
 
+use call::{Call, make_ready, mark, not_replayed, status_of};
 pub(crate) use extensions::Of;
 pub use extensions::{MaxRedirects, NotReplayed};
 use last_look::Attempt;
 pub(crate) use last_look::{Allowed, LastLook};
-use refused::{Past, Refused, Then, address_of, no_replay, note_success};
+use refused::{Past, Refused, Then, address_of, note_success};
 
 pub(crate) struct Bearer {
     pub(crate) session: Session,
     pub(crate) origins: Allowed,
     pub(crate) replay_limit: usize,
     pub(crate) max_redirects: u32,
+    /// A rule of the user's on which response is a refusal. Boxed, so that a program without one does not carry its code.
+    pub(crate) judge: Option<Box<dyn Judge>>,
+    /// How the token goes in, if not as `Authorization: Bearer`.
+    pub(crate) way: Option<Box<dyn Way>>,
     /// Weak, for the agent owns this middleware. Where it is gone, answers come back as they are.
     pub(crate) agent: Weak<dyn AsRef<Agent> + Send + Sync>,
     /// Has it our [`SharedConnector`](crate::http::connector::SharedConnector)?
@@ -47,7 +53,9 @@ impl Middleware for Bearer {
             return next.handle(request);
         }
         // The token belongs to its origins alone, and only where the caller has not brought a header.
-        let is_ours = self.origins.has(request.uri_mut())? && !request.headers().contains_key(AUTHORIZATION);
+        let is_allowed = self.origins.has(request.uri_mut())?;
+        let is_ours = !self.has_own(request.headers())
+            && (is_allowed || self.tell_no_token(self.session_of(Some(request.extensions())), request.uri()));
         let token = if is_ours { Some(self.session_of(Some(request.extensions())).token()?) } else { None };
         // Without a token there is nothing to send again for: then not even the framing of the body is touched.
         let plan = if token.is_some() { Plan::of(&request, self.replay_limit) } else { Plan::Leave };
@@ -60,7 +68,7 @@ impl Middleware for Bearer {
             Plan::Leave => Payload::Untouched,
             Plan::Record | Plan::ReadAhead => return self.send_from_tape(plan, request, token, next),
         };
-        let head = make_ready(&mut request, token.as_deref());
+        let head = make_ready(&mut request, token.as_deref(), self.way())?;
         let was_accepted = token.as_deref().is_some_and(Token::was_accepted);
         let result = next.handle(request);
         self.look_at(result, Call { head, payload, token, was_accepted, replayed: false })
@@ -95,11 +103,11 @@ impl Bearer {
         let (head, result) = match &mut payload {
             Payload::Taped(tape) => {
                 let mut request = Request::from_parts(parts, tape.rewind());
-                (make_ready(&mut request, token.as_deref()), next.handle(request))
+                (make_ready(&mut request, token.as_deref(), self.way())?, next.handle(request))
             }
             _ => {
                 let mut request = Request::from_parts(parts, SendBody::none());
-                (make_ready(&mut request, token.as_deref()), next.handle(request))
+                (make_ready(&mut request, token.as_deref(), self.way())?, next.handle(request))
             }
         };
         self.look_at(result, Call { head, payload, token, was_accepted, replayed: false })
@@ -113,13 +121,15 @@ impl Bearer {
         call: Call<'_>,
     ) -> Result<Response<Body>, ureq::Error> {
         match &result {
-            Ok(answer) if answer.status().is_success() => {
+            // A rule of the user's may see a refusal in a success.
+            Ok(answer) if answer.status().is_success() && self.judge.is_none() => {
                 if let Some(token) = &call.token {
                     token.mark_accepted();
                     note_success(self.session_for(&call), call.head.address());
                 }
                 result
             }
+            Err(ureq::Error::StatusCode(status)) if *status != 401 && self.judge.is_none() => result,
             Ok(_) | Err(ureq::Error::StatusCode(_)) => self.go_on(call, result),
             Err(_) => result,
         }
@@ -154,18 +164,14 @@ impl Bearer {
             // Held for one step only: a client that was dropped meanwhile is gone when this call is over.
             let agent = self.agent.upgrade();
             let agent = agent.as_deref().map(|owner| owner.as_ref());
-            let refused = match (&call.token, &result) {
-                (Some(token), _) if call.is_refused(&result) => Some(Arc::clone(token)),
-                (Some(token), Ok(answer)) => {
-                    past.answered(token, answer.status().as_u16(), self.session_for(&call), call.head.address());
-                    None
+            let mut refused = None;
+            if let Some(token) = &call.token {
+                if self.is_refused(token, &call, &mut result) {
+                    refused = Some(Arc::clone(token));
+                } else if let Some(status) = status_of(&result) {
+                    past.answered(token, status, self.session_for(&call), call.head.address());
                 }
-                (Some(token), Err(ureq::Error::StatusCode(status))) => {
-                    past.answered(token, *status, self.session_for(&call), call.head.address());
-                    None
-                }
-                _ => None,
-            };
+            }
             result = match (refused, result) {
                 (Some(token), result) => match self.refused(&mut call, &mut past, token, agent, result)? {
                     Step::Sent(result) => result,
@@ -237,13 +243,14 @@ impl Bearer {
     fn send_again(&self, call: &mut Call<'_>, token: Arc<Token>, agent: &Agent) -> Result<Response<Body>, ureq::Error> {
         self.session_for(call).emit(Event::Replayed { generation: token.generation() });
         call.token = Some(token);
-        call.send(agent)
+        call.send(agent, self.way())
     }
 
-    /// The token is good now, or another one is there, but the body is gone.
+    /// The token is good now, or another one is there, but there is nothing to send the request again with.
     fn not_replayed(&self, call: &Call<'_>, result: Result<Response<Body>, ureq::Error>) -> Step {
-        self.session_for(call).emit(Event::NotReplayed);
-        Step::Over(result.map_or_else(|_| Err(no_replay().into()), |answer| Ok(mark(answer))))
+        let is_orphan = self.agent.strong_count() == 0;
+        self.session_for(call).emit(if is_orphan { Event::ClientGone } else { Event::NotReplayed });
+        Step::Over(result.map_or_else(|_| Err(not_replayed(is_orphan).into()), |answer| Ok(mark(answer))))
     }
 
     /// Follows a redirect, with the token as long as every address so far was one of its origins.
@@ -280,9 +287,13 @@ impl Bearer {
                 hop.origin.write_into(&mut call.head.uri);
                 Some(self.session_for(call).token()?)
             }
-            _ => None,
+            Some(_) => {
+                self.tell_no_token(self.session_for(call), &call.head.uri);
+                None
+            }
+            None => None,
         };
-        Ok(Step::Sent(call.send(agent)))
+        Ok(Step::Sent(call.send(agent, self.way())))
     }
 }
 
@@ -291,107 +302,4 @@ enum Step {
     Sent(Result<Response<Body>, ureq::Error>),
     /// This is for the caller.
     Over(Result<Response<Body>, ureq::Error>),
-}
-
-/// A call under way: what it takes to send it again.
-struct Call<'a> {
-    head: Head,
-    payload: Payload<'a>,
-    token: Option<Arc<Token>>,
-    /// The API had accepted the token when the request was sent.
-    was_accepted: bool,
-    replayed: bool,
-}
-
-impl Call<'_> {
-    /// Sends it again, by the same agent.
-    fn send(&mut self, agent: &Agent) -> Result<Response<Body>, ureq::Error> {
-        let token = self.token.as_deref();
-        self.was_accepted = token.is_some_and(Token::was_accepted);
-        match &mut self.payload {
-            Payload::Taped(tape) => agent.run(self.head.to_request(token, tape.rewind())),
-            _ => agent.run(self.head.to_request(token, SendBody::none())),
-        }
-    }
-
-    /// Is this a 401 that our token is guilty of?
-    fn is_refused(&self, result: &Result<Response<Body>, ureq::Error>) -> bool {
-        match result {
-            Ok(answer) => {
-                answer.status() == StatusCode::UNAUTHORIZED
-                    && challenge::blames_token(
-                        answer.headers().get_all(WWW_AUTHENTICATE).iter().map(|value| value.as_bytes()),
-                    )
-            }
-            // Headers and address are gone: it is taken for what it most likely is. The loop breaker bounds the damage.
-            Err(error) => matches!(error, ureq::Error::StatusCode(401)),
-        }
-    }
-}
-
-/// A request without its body and without our header.
-struct Head {
-    method: Method,
-    uri: Uri,
-    version: Version,
-    headers: HeaderMap,
-    extensions: Option<Extensions>,
-}
-
-impl Head {
-    fn of(request: &Request<SendBody<'_>>) -> Self {
-        let (headers, extensions) = (request.headers(), request.extensions());
-        Head {
-            method: request.method().clone(),
-            uri: request.uri().clone(),
-            version: request.version(),
-            // A map that holds nothing is not cloned for nothing.
-            headers: if headers.is_empty() { HeaderMap::new() } else { headers.clone() },
-            // One is ureq's own, put in anew with each run. Only more than that is worth a copy.
-            extensions: (extensions.len() > 1).then(|| extensions.clone()),
-        }
-    }
-
-    fn address(&self) -> (&Method, &Uri) {
-        (&self.method, &self.uri)
-    }
-
-    fn max_redirects(&self) -> Option<u32> {
-        self.extensions.as_ref()?.get().map(|MaxRedirects(limit)| *limit)
-    }
-
-    fn to_request<'b>(&self, token: Option<&Token>, body: SendBody<'b>) -> Request<SendBody<'b>> {
-        let mut request = Request::new(body);
-        *request.method_mut() = self.method.clone();
-        *request.uri_mut() = self.uri.clone();
-        *request.version_mut() = self.version;
-        *request.headers_mut() = self.headers.clone();
-        *request.extensions_mut() = self.extensions.clone().unwrap_or_default();
-        authorize(&mut request, token, true);
-        request
-    }
-}
-
-/// Puts the token into a request that has none of it yet, and keeps what it takes to send it again.
-fn make_ready(request: &mut Request<SendBody<'_>>, token: Option<&Token>) -> Head {
-    let head = Head::of(request);
-    authorize(request, token, false);
-    head
-}
-
-fn authorize(request: &mut Request<SendBody<'_>>, token: Option<&Token>, own: bool) {
-    let has_token = token.is_some();
-    if let Some(token) = token {
-        request.headers_mut().insert(AUTHORIZATION, token.header().clone());
-    }
-    // A first attempt with the token goes without, unless what it came with may hold another's.
-    let extensions = request.extensions_mut();
-    if own || !has_token || extensions.len() > 1 {
-        extensions.insert(Attempt { own, has_token });
-    }
-}
-
-fn mark(mut answer: Response<Body>) -> Response<Body> {
-    answer.extensions_mut().insert(NotReplayed);
-    answer
 }

@@ -15,8 +15,16 @@ mod middleware;
 pub(crate) mod origin;
 #[cfg(feature = "ureq")]
 pub(crate) mod redirect;
+#[cfg(feature = "ureq")]
+mod refusal;
+#[cfg(feature = "ureq")]
+mod token_in;
 
 #[cfg(feature = "ureq")]
 pub use client::{Client, ClientBuilder};
 #[cfg(feature = "ureq")]
 pub use middleware::{MaxRedirects, NotReplayed};
+#[cfg(feature = "ureq")]
+pub use refusal::Answer;
+#[cfg(feature = "ureq")]
+pub use token_in::{Outgoing, TokenIn};

@@ -105,6 +105,10 @@ impl Origin {
         self.text.parse().unwrap_or_default()
     }
 
+    pub(crate) fn as_str(&self) -> &str {
+        &self.text
+    }
+
     pub(crate) fn is_https(&self) -> bool {
         self.host == HTTPS.len()
     }

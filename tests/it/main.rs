@@ -26,6 +26,8 @@ mod traps_core;
 #[cfg(feature = "ureq")]
 mod answers;
 #[cfg(feature = "ureq")]
+mod any_api;
+#[cfg(feature = "ureq")]
 mod attacks;
 mod bad_address;
 #[cfg(feature = "ureq")]
@@ -69,6 +71,8 @@ mod providers;
 #[cfg(feature = "ureq")]
 mod server;
 mod store;
+#[cfg(feature = "ureq")]
+mod token_in;
 #[cfg(feature = "ureq")]
 mod token_lag;
 #[cfg(feature = "ureq")]

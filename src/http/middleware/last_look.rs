@@ -49,12 +49,16 @@ pub(super) struct Attempt {
     /// This middleware has sent it itself: it passes such a one on untouched, and the same agent, with its pool, its settings
     /// and its other middlewares, serves the second attempt as it served the first.
     pub(super) own: bool,
-    /// Its `Authorization`, if there is one, is the session's. What has no such extension may be a first attempt with the token.
+    /// The credential that it carries, if any, is the session's. What has no such extension may be a first attempt with the token.
     pub(super) has_token: bool,
 }
 
 /// The last of the middlewares, behind those of the user's, which may have changed the address.
-pub(crate) struct LastLook(pub(crate) Allowed);
+pub(crate) struct LastLook {
+    pub(crate) origins: Allowed,
+    /// Is the token in `Authorization`? Otherwise it may be in any header.
+    pub(crate) is_bearer: bool,
+}
 
 impl Middleware for LastLook {
     fn handle(
@@ -62,9 +66,14 @@ impl Middleware for LastLook {
         mut request: Request<SendBody<'_>>,
         next: MiddlewareNext<'_>,
     ) -> Result<Response<Body>, ureq::Error> {
-        let carries_token = request.headers().get(AUTHORIZATION).is_some_and(|value| value.is_sensitive())
-            && request.extensions().get().is_none_or(|attempt: &Attempt| attempt.has_token);
-        if carries_token && !self.0.has(request.uri_mut())? {
+        let headers = request.headers();
+        let has_secret = if self.is_bearer {
+            headers.get(AUTHORIZATION).is_some_and(|value| value.is_sensitive())
+        } else {
+            headers.values().any(|value| value.is_sensitive())
+        };
+        let carries_token = has_secret && request.extensions().get().is_none_or(|attempt: &Attempt| attempt.has_token);
+        if carries_token && !self.origins.has(request.uri_mut())? {
             return Err(led_away().into());
         }
         next.handle(request)

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ureq::http::{Method, Uri};
 
 use crate::policy::{Address, Next, Sent};
-use crate::{Error, ErrorKind, Result, Session, Token};
+use crate::{Result, Session, Token};
 
 /// What a call has met so far.
 #[derive(Default)]
@@ -103,13 +103,4 @@ pub(super) fn note_success(session: &Session, (method, uri): (&Method, &Uri)) {
 pub(super) fn address_of(method: &Method, uri: &Uri) -> Address {
     let authority = uri.authority().map_or("", |authority| authority.as_str());
     Address::of(&[method.as_str(), uri.scheme_str().unwrap_or_default(), authority, uri.path()])
-}
-
-#[cold]
-pub(super) fn no_replay() -> Error {
-    Error::new(
-        ErrorKind::NotReplayed,
-        "the API refused the token (401); it is good now, but the request cannot be replayed (its body was read, or its \
-         Client is gone): send it again",
-    )
 }

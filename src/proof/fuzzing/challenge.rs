@@ -23,13 +23,13 @@ pub fn challenge(input: &[u8], yardstick: &Yardstick) -> bool {
     #[cfg(feature = "ureq")]
     {
         let blames = |first: &'static str| {
-            crate::http::challenge::blames_token([first.as_bytes()].into_iter().chain(lines.iter().copied()))
+            crate::http::challenge::blames_token("Bearer", [first.as_bytes()].into_iter().chain(lines.iter().copied()))
         };
         assert!(blames("Bearer error=\"invalid_token\""));
         assert!(!blames("Bearer error=\"insufficient_scope\""));
         assert_eq!(
             blames(""),
-            crate::http::challenge::blames_token(lines.iter().copied()),
+            crate::http::challenge::blames_token("Bearer", lines.iter().copied()),
             "an empty line says nothing"
         );
     }

@@ -1,0 +1,197 @@
+//! A call under way: its head, its body and its token, and how a request is made of them.
+
+use std::sync::Arc;
+
+use ureq::http::header::AUTHORIZATION;
+use ureq::http::{Extensions, HeaderMap, Method, Request, Response, Uri, Version};
+use ureq::{Agent, Body, SendBody};
+
+use crate::events::Event;
+use crate::http::body::Payload;
+use crate::http::origin::Origin;
+use crate::http::refusal::blames_token;
+use crate::http::token_in::Way;
+use crate::{Error, ErrorKind, Session, Token};
+
+use super::last_look::Attempt;
+use super::{Bearer, MaxRedirects, NotReplayed};
+
+/// What it takes to send a call again.
+pub(super) struct Call<'a> {
+    pub(super) head: Head,
+    pub(super) payload: Payload<'a>,
+    pub(super) token: Option<Arc<Token>>,
+    /// The API had accepted the token when the request was sent.
+    pub(super) was_accepted: bool,
+    pub(super) replayed: bool,
+}
+
+impl Call<'_> {
+    /// Sends it again, by the same agent.
+    pub(super) fn send(&mut self, agent: &Agent, way: Option<&dyn Way>) -> Result<Response<Body>, ureq::Error> {
+        let token = self.token.as_deref();
+        self.was_accepted = token.is_some_and(Token::was_accepted);
+        match &mut self.payload {
+            Payload::Taped(tape) => agent.run(self.head.to_request(token, way, tape.rewind())?),
+            _ => agent.run(self.head.to_request(token, way, SendBody::none())?),
+        }
+    }
+}
+
+/// A request without its body and without our header.
+pub(super) struct Head {
+    pub(super) method: Method,
+    pub(super) uri: Uri,
+    version: Version,
+    pub(super) headers: HeaderMap,
+    pub(super) extensions: Option<Extensions>,
+}
+
+impl Head {
+    fn of(request: &Request<SendBody<'_>>) -> Self {
+        let (headers, extensions) = (request.headers(), request.extensions());
+        Head {
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            version: request.version(),
+            // A map that holds nothing is not cloned for nothing.
+            headers: if headers.is_empty() { HeaderMap::new() } else { headers.clone() },
+            // One is ureq's own, put in anew with each run. Only more than that is worth a copy.
+            extensions: (extensions.len() > 1).then(|| extensions.clone()),
+        }
+    }
+
+    pub(super) fn address(&self) -> (&Method, &Uri) {
+        (&self.method, &self.uri)
+    }
+
+    pub(super) fn max_redirects(&self) -> Option<u32> {
+        self.extensions.as_ref()?.get().map(|MaxRedirects(limit)| *limit)
+    }
+
+    fn to_request<'b>(
+        &self,
+        token: Option<&Token>,
+        way: Option<&dyn Way>,
+        body: SendBody<'b>,
+    ) -> Result<Request<SendBody<'b>>, ureq::Error> {
+        let mut request = Request::new(body);
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = self.uri.clone();
+        *request.version_mut() = self.version;
+        *request.headers_mut() = self.headers.clone();
+        *request.extensions_mut() = self.extensions.clone().unwrap_or_default();
+        authorize(&mut request, token, way, true)?;
+        Ok(request)
+    }
+}
+
+/// Puts the token into a request that has none of it yet, and keeps what it takes to send it again.
+///
+/// # Errors
+///
+/// What a way of the user's says. Nothing was sent then.
+pub(super) fn make_ready(
+    request: &mut Request<SendBody<'_>>,
+    token: Option<&Token>,
+    way: Option<&dyn Way>,
+) -> Result<Head, ureq::Error> {
+    let head = Head::of(request);
+    authorize(request, token, way, false)?;
+    Ok(head)
+}
+
+fn authorize(
+    request: &mut Request<SendBody<'_>>,
+    token: Option<&Token>,
+    way: Option<&dyn Way>,
+    own: bool,
+) -> Result<(), ureq::Error> {
+    let has_token = token.is_some();
+    if let Some(token) = token {
+        match way {
+            None => drop(request.headers_mut().insert(AUTHORIZATION, token.header().clone())),
+            Some(way) => {
+                let (method, uri) = (request.method().clone(), request.uri().clone());
+                way.put(&method, &uri, request.headers_mut(), token)?;
+            }
+        }
+    }
+    // A first attempt with the token goes without, unless what it came with may hold another's.
+    let extensions = request.extensions_mut();
+    if own || !has_token || extensions.len() > 1 {
+        extensions.insert(Attempt { own, has_token });
+    }
+    Ok(())
+}
+
+pub(super) fn mark(mut answer: Response<Body>) -> Response<Body> {
+    answer.extensions_mut().insert(NotReplayed);
+    answer
+}
+
+#[cold]
+pub(super) fn not_replayed(is_orphan: bool) -> Error {
+    Error::new(
+        ErrorKind::NotReplayed,
+        if is_orphan {
+            "the API refused the token; it is good now, but the request cannot be replayed, since the Client of this \
+             agent was dropped: keep a clone of the Client for as long as its agent is used"
+        } else {
+            "the API refused the token; it is good now, but the request cannot be replayed, since its body was read: \
+             send it again, or allow more with ClientBuilder::replay_limit"
+        },
+    )
+}
+
+/// The status of the answer, or of what ureq has made of it.
+pub(super) fn status_of(result: &Result<Response<Body>, ureq::Error>) -> Option<u16> {
+    match result {
+        Ok(answer) => Some(answer.status().as_u16()),
+        Err(ureq::Error::StatusCode(status)) => Some(*status),
+        Err(_) => None,
+    }
+}
+
+/// What depends on the client's ways and rules.
+impl Bearer {
+    pub(super) fn way(&self) -> Option<&dyn Way> {
+        self.way.as_deref()
+    }
+
+    /// Has the caller brought a credential where ours would go?
+    #[inline]
+    pub(super) fn has_own(&self, headers: &HeaderMap) -> bool {
+        match &self.way {
+            None => headers.contains_key(AUTHORIZATION),
+            Some(way) => way.has_own(headers),
+        }
+    }
+
+    /// Says that a request goes out without the token since its address is none of the origins. Always false.
+    #[cold]
+    pub(super) fn tell_no_token(&self, session: &Session, uri: &Uri) -> bool {
+        // A password in an address of ours is the caller's own credential.
+        if let Some(origin) = Origin::of(uri).filter(|origin| !self.origins.0.contains(origin)) {
+            session.emit(Event::OtherOrigin { origin: origin.as_str() });
+        }
+        false
+    }
+
+    /// Is this a refusal of the token?
+    pub(super) fn is_refused(
+        &self,
+        token: &Token,
+        call: &Call<'_>,
+        result: &mut Result<Response<Body>, ureq::Error>,
+    ) -> bool {
+        let scheme = self.way().map_or(Some("Bearer"), Way::scheme);
+        let by_default = blames_token(scheme, result);
+        match &self.judge {
+            None => by_default,
+            Some(judge) => {
+                judge.is_refused(result, by_default, token.age(self.session_for(call).now()).unwrap_or_default())
+            }
+        }
+    }
+}

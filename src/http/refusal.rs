@@ -1,0 +1,185 @@
+//! Which response says that the token is refused: the built-in rule, and one of the user's.
+
+use std::time::Duration;
+
+use ureq::Body;
+use ureq::http::header::WWW_AUTHENTICATE;
+use ureq::http::{HeaderMap, Response, StatusCode};
+
+use crate::http::body::peek::Peek;
+use crate::http::challenge;
+
+/// The built-in rule: a 401 that a new token may help against. `scheme`: whose challenges are about the token, if any's.
+pub(crate) fn blames_token(scheme: Option<&str>, result: &Result<Response<Body>, ureq::Error>) -> bool {
+    match result {
+        Ok(answer) => answer.status() == StatusCode::UNAUTHORIZED && challenge_blames(scheme, answer.headers()),
+        // Headers and address are gone: it is taken for what it most likely is. The loop breaker bounds the damage.
+        Err(error) => matches!(error, ureq::Error::StatusCode(401)),
+    }
+}
+
+fn challenge_blames(scheme: Option<&str>, headers: &HeaderMap) -> bool {
+    let challenges = headers.get_all(WWW_AUTHENTICATE).iter().map(|value| value.as_bytes());
+    scheme.is_none_or(|scheme| challenge::blames_token(scheme, challenges))
+}
+
+/// A rule of the user's, as the client holds it.
+pub(crate) trait Judge: Send + Sync {
+    /// Is it a refusal of a token of that age? `by_default`: what the built-in rule says. What of its body was read is put back.
+    fn is_refused(&self, result: &mut Result<Response<Body>, ureq::Error>, by_default: bool, age: Duration) -> bool;
+}
+
+/// A closure as a [`Judge`].
+pub(crate) struct Rule<F>(pub(crate) F);
+
+impl<F: Fn(&mut Answer<'_>) -> bool + Send + Sync> Judge for Rule<F> {
+    fn is_refused(&self, result: &mut Result<Response<Body>, ureq::Error>, by_default: bool, age: Duration) -> bool {
+        let (status, response) = match result {
+            Ok(response) => (response.status(), Some(response)),
+            Err(ureq::Error::StatusCode(status)) => match StatusCode::from_u16(*status) {
+                Ok(status) => (status, None),
+                Err(_) => return by_default,
+            },
+            Err(_) => return false,
+        };
+        let mut answer = Answer { status, response, age, by_default, peek: None };
+        let is_refused = (self.0)(&mut answer);
+        answer.put_back();
+        is_refused
+    }
+}
+
+/// A response as a rule of [`ClientBuilder::refused_if`](crate::ClientBuilder::refused_if) sees it.
+///
+/// With ureq's statuses as errors (`http_status_as_error`, its default) nothing is left of a 4xx or 5xx but the status: there
+/// are no headers and no body then. Other responses are whole.
+pub struct Answer<'a> {
+    status: StatusCode,
+    response: Option<&'a mut Response<Body>>,
+    age: Duration,
+    by_default: bool,
+    peek: Option<Peek>,
+}
+
+impl Answer<'_> {
+    /// The status. It can be compared with a number: `answer.status() == 498`.
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The headers; `None` where ureq has made an error of the status.
+    pub fn headers(&self) -> Option<&HeaderMap> {
+        self.response.as_deref().map(Response::headers)
+    }
+
+    /// The first header of this name; empty if there is none, or if it is no ASCII text.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers().and_then(|headers| headers.get(name)?.to_str().ok()).unwrap_or_default()
+    }
+
+    /// Does `WWW-Authenticate` hold a challenge of this scheme (RFC 9110 §11.6.1)? Compared without case.
+    pub fn has_challenge(&self, scheme: &str) -> bool {
+        let lines = self.headers().into_iter().flat_map(|headers| headers.get_all(WWW_AUTHENTICATE));
+        let mut lines = lines.filter_map(|line| line.to_str().ok());
+        lines.any(|line| challenge::parse(line).iter().any(|challenge| challenge.is(scheme)))
+    }
+
+    /// Is it a refusal by the built-in rule: a 401 without a challenge, or with one of the token's scheme (`Bearer` unless
+    /// [`TokenIn`](crate::TokenIn) says otherwise) that a new token may help against (RFC 6750 §3.1)?
+    pub fn is_refused_by_default(&self) -> bool {
+        self.by_default
+    }
+
+    /// How old the token is that the request carried. Zero if nothing tells.
+    ///
+    /// A rule for 403 or 404 should ask for it: a missing page would cost a refresh otherwise.
+    pub fn token_age(&self) -> Duration {
+        self.age
+    }
+
+    /// The first bytes of the body, decoded, 16 KiB at most. The caller still gets the whole body.
+    ///
+    /// This waits until that many bytes are there, or the body ends. Ask for status and headers first: the body of an event
+    /// stream may never end. If reading fails, the caller gets the error where it happened.
+    pub fn body(&mut self) -> &[u8] {
+        self.peek(&mut |_| false)
+    }
+
+    /// Is the body JSON, and does its member at `pointer` (RFC 6901, like `/error/code`) have this value? Strings are compared
+    /// without their quotes, other values as JSON writes them: `190`, `false`, `null`.
+    ///
+    /// It reads no further than the first JSON value goes, and 16 KiB at most: what goes on after that is not JSON to it.
+    pub fn json_is(&mut self, pointer: &str, value: &str) -> bool {
+        let mut first = None;
+        let mut is_enough = |text: &[u8]| match first_value(text) {
+            Parsed::Value(value) => {
+                first = Some(value);
+                true
+            }
+            Parsed::NoJson => true,
+            Parsed::Torn => false,
+        };
+        let text = self.peek(&mut is_enough);
+        if first.is_none() {
+            if let Parsed::Value(value) = first_value(text) {
+                first = Some(value);
+            }
+        }
+        let found = first.as_ref().and_then(|first| first.pointer(pointer));
+        let written = match found {
+            Some(serde_json::Value::String(text)) => return text == value,
+            Some(serde_json::Value::Object(_) | serde_json::Value::Array(_)) | None => return false,
+            Some(other) => other.to_string(),
+        };
+        written == value
+    }
+
+    fn peek(&mut self, is_enough: &mut dyn FnMut(&[u8]) -> bool) -> &[u8] {
+        let Some(response) = self.response.as_deref_mut() else { return &[] };
+        self.peek.get_or_insert_with(|| Peek::into(response.body_mut())).read(is_enough)
+    }
+
+    /// What was taken of the body goes back to where it came from.
+    fn put_back(self) {
+        if let Some((peek, response)) = self.peek.zip(self.response) {
+            *response.body_mut() = peek.into_body();
+        }
+    }
+}
+
+impl std::fmt::Debug for Answer<'_> {
+    /// Headers and body may hold a secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Answer").field("status", &self.status).field("token_age", &self.age).finish_non_exhaustive()
+    }
+}
+
+enum Parsed {
+    Value(serde_json::Value),
+    /// It may become a value.
+    Torn,
+    NoJson,
+}
+
+/// The first JSON value in `text`, if that is an object or an array.
+fn first_value(text: &[u8]) -> Parsed {
+    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text).trim_ascii_start();
+    // A body that begins in another way is not waited for.
+    match text.first() {
+        None => return Parsed::Torn,
+        Some(b'{' | b'[') => {}
+        // The rest of a byte order mark may be on its way.
+        Some(0xef) if text.len() < 3 => return Parsed::Torn,
+        Some(_) => return Parsed::NoJson,
+    }
+    // Only a bracket ends such a value: what ends otherwise is not worth the reading.
+    if !matches!(text.trim_ascii_end().last(), Some(b'}' | b']')) && !text.contains(&b'\n') {
+        return Parsed::Torn;
+    }
+    let lossy = String::from_utf8_lossy(text);
+    match serde_json::Deserializer::from_str(&lossy).into_iter().next() {
+        Some(Ok(value)) => Parsed::Value(value),
+        Some(Err(error)) if !error.is_eof() => Parsed::NoJson,
+        _ => Parsed::Torn,
+    }
+}
