@@ -205,7 +205,8 @@ impl Bearer {
         match (past.after(refused, self.session_for(call))?, again) {
             (Then::Again(token), Some(agent)) => {
                 drop(result);
-                Ok(Step::Sent(self.send_again(call, token, agent)))
+                call.token = Some(token);
+                Ok(Step::Sent(call.send(agent, self.way())))
             }
             (Then::Report(token), _) if call.replayed => {
                 self.session_for(call).note_refusal(&token, address);
@@ -236,14 +237,10 @@ impl Bearer {
         };
         // Its connection is free for the second attempt.
         drop(result);
-        call.replayed = true;
-        Ok(Step::Sent(self.send_again(call, token, agent)))
-    }
-
-    fn send_again(&self, call: &mut Call<'_>, token: Arc<Token>, agent: &Agent) -> Result<Response<Body>, ureq::Error> {
         self.session_for(call).emit(Event::Replayed { generation: token.generation() });
+        call.replayed = true;
         call.token = Some(token);
-        call.send(agent, self.way())
+        Ok(Step::Sent(call.send(agent, self.way())))
     }
 
     /// The token is good now, or another one is there, but there is nothing to send the request again with.
