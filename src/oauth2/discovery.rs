@@ -170,7 +170,7 @@ impl IssuerBuilder {
             format!("{origin}/.well-known/oauth-authorization-server{path}"),
             format!("{origin}{path}/.well-known/openid-configuration"),
         ];
-        let (agent, _) = self.endpoint.agent(&origin, Duration::MAX);
+        let (agent, _) = self.endpoint.agent(&origin, Duration::MAX)?;
         let mut buffer = vec![0; MAX_BODY + 1];
         let mut failure = Failure::Absent(0);
         for place in places {

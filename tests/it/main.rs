@@ -54,6 +54,8 @@ mod faults;
 #[cfg(feature = "ureq")]
 mod log_out;
 #[cfg(feature = "ureq")]
+mod make_agent;
+#[cfg(feature = "ureq")]
 mod oauth2;
 #[cfg(feature = "ureq")]
 mod providers;
