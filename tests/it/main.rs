@@ -49,6 +49,8 @@ mod device_code;
 mod device_code_answers;
 #[cfg(feature = "ureq")]
 mod discovery;
+#[cfg(feature = "ureq")]
+mod error_chains;
 #[cfg(feature = "rustls")]
 mod faults;
 #[cfg(feature = "ureq")]
