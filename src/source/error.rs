@@ -35,6 +35,9 @@ struct Inner {
     /// Refused by somebody who may well be the authorization server, and named no reason.
     #[cfg(feature = "ureq")]
     has_no_reason: bool,
+    /// What to do about it, where the outcome's advice would not help.
+    #[cfg(feature = "ureq")]
+    cure: Option<&'static str>,
     cause: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -202,6 +205,18 @@ impl SourceError {
         self
     }
 
+    /// What to do about it, where waiting would not help.
+    #[cfg(feature = "ureq")]
+    pub(crate) fn cure(&self) -> Option<&'static str> {
+        self.0.cure
+    }
+
+    #[cfg(feature = "ureq")]
+    pub(super) fn with_cure(mut self, cure: Option<&'static str>) -> Self {
+        self.0.cure = cure;
+        self
+    }
+
     pub(crate) fn new(outcome: Outcome, message: impl Into<String>) -> Self {
         let (message, login) = (message.into(), Login::No);
         SourceError(Box::new(Inner {
@@ -214,6 +229,8 @@ impl SourceError {
             heard: None,
             #[cfg(feature = "ureq")]
             has_no_reason: false,
+            #[cfg(feature = "ureq")]
+            cure: None,
             cause: None,
         }))
     }
@@ -267,6 +284,10 @@ impl SourceError {
 
     /// The error that callers see. `next_attempt` is how long the session will not try again; `None` if it will not at all.
     pub(crate) fn into_error(self, next_attempt: Option<Duration>) -> Error {
+        #[cfg(feature = "ureq")]
+        let cure = self.0.cure;
+        #[cfg(not(feature = "ureq"))]
+        let cure: Option<&'static str> = None;
         let Inner { outcome, mut message, code, cause, login, heard, .. } = *self.0;
         let login = match (outcome, next_attempt) {
             (Outcome::Rejected | Outcome::LoggedOut | Outcome::NotLoggedIn, _) | (Outcome::Unknown, None) => {
@@ -287,7 +308,7 @@ impl SourceError {
                 "it worked before: check the client's registration, or log in again; it is tried again"
             }
             Outcome::Misconfigured => "check the client's settings and its registration with the server",
-            Outcome::Unreachable | Outcome::Unavailable => "no token for now: try again later",
+            Outcome::Unreachable | Outcome::Unavailable => cure.unwrap_or("no token for now: try again later"),
             Outcome::Unknown if login == Login::Required => {
                 "the refresh token may be spent, and a second attempt failed the same way: log in again"
             }

@@ -51,6 +51,8 @@ mod device_code_answers;
 mod discovery;
 #[cfg(feature = "ureq")]
 mod error_chains;
+#[cfg(feature = "ureq")]
+mod error_texts;
 #[cfg(feature = "rustls")]
 mod faults;
 #[cfg(feature = "ureq")]
@@ -64,5 +66,7 @@ mod providers;
 #[cfg(feature = "ureq")]
 mod server;
 mod store;
+#[cfg(feature = "rustls")]
+mod tls;
 #[cfg(feature = "ureq")]
 mod traps_http;
