@@ -28,6 +28,7 @@
 //! | [`Token`] | an access token, and what is known of it |
 //! | [`oauth2`] | token sources for OAuth 2.0: [`RefreshToken`], [`ClientCredentials`]; a login without a browser: [`DeviceCode`]; discovery: [`Issuer`]; logout: [`Revocation`] |
 //! | [`TokenSource`], [`Fetch`] | where a new token comes from; any closure will do |
+//! | [`Zeroizing`] | what [`TokenSource::refresh_token`] returns: a text that is wiped when it is dropped |
 //! | [`TokenStore`], [`Exclusive`], [`Stored`] | where the token outlives the process: [`MemoryStore`], [`FileStore`] |
 //! | [`Policy`] | when to refresh, how often to try, how long to wait |
 //! | [`Error`], [`ErrorKind`], [`Result`] | what went wrong, and what to do now |
@@ -211,6 +212,8 @@ pub use source::{Fetch, SourceError, TokenSource};
 pub use store::FileStore;
 pub use store::{Exclusive, MemoryStore, Stored, TokenStore};
 pub use token::Token;
+#[doc(no_inline)]
+pub use zeroize::Zeroizing;
 
 #[cfg(feature = "ureq")]
 mod process_wide {

@@ -64,7 +64,7 @@ impl Default for Policy {
             patience: Duration::from_secs(2),
             refusals: 30,
             refusal_period: Duration::from_secs(30),
-            jitter: Jitter::of_this_process(),
+            jitter: Jitter::drawn(),
         }
     }
 }
