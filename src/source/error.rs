@@ -36,7 +36,6 @@ struct Inner {
     #[cfg(feature = "ureq")]
     has_no_reason: bool,
     /// What to do about it, where the outcome's advice would not help.
-    #[cfg(feature = "ureq")]
     cure: Option<&'static str>,
     cause: Option<Box<dyn StdError + Send + Sync>>,
 }
@@ -229,7 +228,6 @@ impl SourceError {
             heard: None,
             #[cfg(feature = "ureq")]
             has_no_reason: false,
-            #[cfg(feature = "ureq")]
             cure: None,
             cause: None,
         }))
@@ -284,11 +282,7 @@ impl SourceError {
 
     /// The error that callers see. `next_attempt` is how long the session will not try again; `None` if it will not at all.
     pub(crate) fn into_error(self, next_attempt: Option<Duration>) -> Error {
-        #[cfg(feature = "ureq")]
-        let cure = self.0.cure;
-        #[cfg(not(feature = "ureq"))]
-        let cure: Option<&'static str> = None;
-        let Inner { outcome, mut message, code, cause, login, heard, .. } = *self.0;
+        let Inner { outcome, mut message, code, cause, login, heard, cure, .. } = *self.0;
         let login = match (outcome, next_attempt) {
             (Outcome::Rejected | Outcome::LoggedOut | Outcome::NotLoggedIn, _) | (Outcome::Unknown, None) => {
                 Login::Required
