@@ -73,8 +73,8 @@ impl Policy {
     /// Is every value of use?
     pub(crate) fn check(&self) -> Result<()> {
         let problem = if self.stale.percent > 90 || self.leeway.percent > 90 {
-            "a window of more than 90 percent leaves a token no life: give with_stale_window and with_leeway a smaller \
-             percentage"
+            "a window of more than 90 percent leaves a token no life; choose a smaller percentage for with_stale_window \
+             or with_leeway"
         } else if self.attempts == 0 {
             "a flight needs at least one attempt: give with_attempts 1 or more"
         } else if self.backoff_first.is_zero() || self.backoff_first > self.backoff_limit {

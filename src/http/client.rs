@@ -287,7 +287,7 @@ impl ClientBuilder {
         if Arc::weak_count(&inner) == 0 {
             return Err(Error::invalid(
                 "configure() or make_agent() has not built on the argument that it got, so no call would carry the token: \
-                 begin with it, as in configure(|config| config.max_idle_age(..))",
+                 begin with the argument, as in configure(|config| config.max_idle_age(..))",
             ));
         }
         let proxy = inner.agent.config().proxy().filter(|proxy| proxy.is_from_env());
