@@ -60,10 +60,16 @@ mod device_code_answers;
 mod discovery;
 #[cfg(feature = "ureq")]
 mod driven_clock;
+#[cfg(feature = "ureq")]
+mod error_chains;
+#[cfg(feature = "ureq")]
+mod error_texts;
 #[cfg(feature = "rustls")]
 mod faults;
 #[cfg(feature = "ureq")]
 mod log_out;
+#[cfg(feature = "ureq")]
+mod make_agent;
 #[cfg(feature = "ureq")]
 mod oauth2;
 #[cfg(feature = "ureq")]
@@ -71,6 +77,8 @@ mod providers;
 #[cfg(feature = "ureq")]
 mod server;
 mod store;
+#[cfg(feature = "rustls")]
+mod tls;
 #[cfg(feature = "ureq")]
 mod token_in;
 #[cfg(feature = "ureq")]
