@@ -22,6 +22,7 @@ mod sharing;
 mod superseded;
 mod time;
 mod traps_core;
+mod wait_for_change;
 
 #[cfg(feature = "ureq")]
 mod answers;
