@@ -8,15 +8,17 @@ mod refused;
 use std::io::Read as _;
 use std::sync::{Arc, Weak};
 
-use ureq::http::{Extensions, Request, Response};
+use ureq::http::header::AUTHORIZATION;
+use ureq::http::{Extensions, HeaderMap, Request, Response, Uri};
 use ureq::middleware::{Middleware, MiddlewareNext};
 use ureq::{Agent, Body, SendBody};
 
 use crate::events::Event;
 use crate::http::aside::put_aside;
 use crate::http::body::{self, Payload, Plan};
+use crate::http::origin::Origin;
 use crate::http::redirect;
-use crate::http::refusal::Judge;
+use crate::http::refusal::{Judge, blames_token};
 use crate::http::token_in::Way;
 use crate::policy::Address;
 use crate::{ErrorKind, Session, Token};
@@ -132,6 +134,41 @@ impl Bearer {
             Err(ureq::Error::StatusCode(status)) if *status != 401 && self.judge.is_none() => result,
             Ok(_) | Err(ureq::Error::StatusCode(_)) => self.go_on(call, result),
             Err(_) => result,
+        }
+    }
+
+    fn way(&self) -> Option<&dyn Way> {
+        self.way.as_deref()
+    }
+
+    /// Has the caller brought a credential where ours would go?
+    #[inline]
+    fn has_own(&self, headers: &HeaderMap) -> bool {
+        match &self.way {
+            None => headers.contains_key(AUTHORIZATION),
+            Some(way) => way.has_own(headers),
+        }
+    }
+
+    /// Says that a request goes out without the token since its address is none of the origins. Always false.
+    #[cold]
+    fn tell_no_token(&self, session: &Session, uri: &Uri) -> bool {
+        // A password in an address of ours is the caller's own credential.
+        if let Some(origin) = Origin::of(uri).filter(|origin| !self.origins.0.contains(origin)) {
+            session.emit(Event::OtherOrigin { origin: origin.as_str() });
+        }
+        false
+    }
+
+    /// Is this a refusal of the token?
+    fn is_refused(&self, token: &Token, call: &Call<'_>, result: &mut Result<Response<Body>, ureq::Error>) -> bool {
+        let scheme = self.way().map_or(Some("Bearer"), Way::scheme);
+        let by_default = blames_token(scheme, result);
+        match &self.judge {
+            None => by_default,
+            Some(judge) => {
+                judge.is_refused(result, by_default, token.age(self.session_for(call).now()).unwrap_or_default())
+            }
         }
     }
 
