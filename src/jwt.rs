@@ -84,36 +84,29 @@ impl Times {
             return Err(Flaw::Parts);
         };
         let claims = BASE64URL.decode(claims).map_err(|_| Flaw::Encoding)?;
-        let mut times = Times::default();
-        json::read_object(&claims, &["exp", "iat", "nbf"], &mut |name, value| times.take(name, value))
-            .ok_or(Flaw::Claims)?;
-        Ok(times)
-    }
-
-    fn take(&mut self, name: &str, value: Value) -> Option<()> {
-        let time = match name {
-            "exp" => &mut self.exp,
-            "iat" => &mut self.iat,
-            "nbf" => &mut self.nbf,
-            _ => return Some(()),
-        };
-        *time = match value {
-            // Seconds since 1970, possibly with a fraction (RFC 7519 §2).
-            Value::Number(seconds) if (0.0..u64::MAX as f64).contains(&seconds) => {
-                let whole = seconds as u64;
-                let nanoseconds = (seconds - whole as f64) * 1e9;
-                Some(Duration::from_secs(whole).saturating_add(Duration::from_nanos(nanoseconds as u64)))
-            }
-            // As good as not there.
-            Value::Null => None,
-            _ => return None,
-        };
-        Some(())
+        let mut times = [Value::Missing, Value::Missing, Value::Missing];
+        json::read_object(&claims, "exp iat nbf", &mut times).ok_or(Flaw::Claims)?;
+        let [exp, iat, nbf] = times;
+        Ok(Times { exp: time(&exp)?, iat: time(&iat)?, nbf: time(&nbf)? })
     }
 
     /// How long the token lives from its making to its end, which needs no clock at all: `exp - iat`.
     pub fn lifetime(&self) -> Option<Duration> {
         self.exp?.checked_sub(self.iat?).filter(|lifetime| !lifetime.is_zero())
+    }
+}
+
+/// Seconds since 1970, possibly with a fraction (RFC 7519 §2).
+fn time(claim: &Value) -> Result<Option<Duration>, Flaw> {
+    match *claim {
+        Value::Number(seconds) if (0.0..u64::MAX as f64).contains(&seconds) => {
+            let whole = seconds as u64;
+            let nanoseconds = (seconds - whole as f64) * 1e9;
+            Ok(Some(Duration::from_secs(whole).saturating_add(Duration::from_nanos(nanoseconds as u64))))
+        }
+        // As good as not there.
+        Value::Null | Value::Missing => Ok(None),
+        _ => Err(Flaw::Claims),
     }
 }
 
