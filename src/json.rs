@@ -19,19 +19,20 @@ pub(crate) enum Value {
     List(Vec<Zeroizing<String>>),
     Null,
     Object,
-    #[default]
     Other,
+    #[default]
+    Missing,
 }
 
-/// Hands each member of the object `text` that has one of the names `wanted` to `take`, which may refuse it by `None`. `None`
-/// too if `text` is no object. All others are skipped, whatever is in them.
-pub(crate) fn read_object(text: &[u8], wanted: &[&str], take: &mut dyn FnMut(&str, Value) -> Option<()>) -> Option<()> {
-    let mut refused = false;
-    let mut take = |name: &str, value| refused |= take(name, value).is_none();
+/// Puts the members of the object `text` into `values`, in the order of `names`, which has blanks between them; what is missing
+/// there stays as it is. `None` if `text` is no object. All other members are skipped, whatever is in them; of those that come
+/// twice the last one counts. (A table of names weighs more in a small binary, and so does a closure that takes the values.)
+pub(crate) fn read_object(text: &[u8], names: &str, values: &mut [Value]) -> Option<()> {
+    debug_assert_eq!(names.split(' ').count(), values.len());
     let mut json = serde_json::Deserializer::from_slice(text);
-    let value = Any { wanted, take: Some(&mut take) }.deserialize(&mut json).ok()?;
+    let value = Any(Some((names, values))).deserialize(&mut json).ok()?;
     json.end().ok()?;
-    (matches!(value, Value::Object) && !refused).then_some(())
+    matches!(value, Value::Object).then_some(())
 }
 
 /// The same text with its needless escapes resolved: those of printable ASCII characters other than quotation mark and backslash.
@@ -79,20 +80,20 @@ fn character(rest: &mut std::slice::Iter<'_, u8>) -> Option<u8> {
     Some(character)
 }
 
-/// The members of these names, in this order; what is missing is [`Value::Other`]. `None` if the text is no JSON object.
-///
-/// A byte order mark in front is ignored, as RFC 8259 §8.1 lets us: some servers send one.
+/// The members of these names, as [`read_object`] has them. `None` if the text is no JSON object.
 #[cfg(feature = "ureq")]
-pub(crate) fn read_members<const N: usize>(text: &[u8], names: [&str; N]) -> Option<[Value; N]> {
-    let (values, whole) = read_torn(text, names);
-    whole.map(|()| values)
+pub(crate) fn read_members<const N: usize>(text: &[u8], names: &str) -> Option<[Value; N]> {
+    let mut values = std::array::from_fn(|_| Value::default());
+    read_torn(text, names, &mut values)?;
+    Some(values)
 }
 
 /// The same as far as the text can be read: it may be cut off, or followed by something else.
 ///
-/// A text that is not UTF-8, as all JSON should be (RFC 8259 §8.1), is read as Latin-1: what matters in it is ASCII.
+/// A byte order mark in front is ignored, as RFC 8259 §8.1 lets us: some servers send one. A text that is not UTF-8, as all JSON
+/// should be, is read as Latin-1: what matters in it is ASCII.
 #[cfg(feature = "ureq")]
-pub(crate) fn read_torn<const N: usize>(text: &[u8], names: [&str; N]) -> ([Value; N], Option<()>) {
+pub(crate) fn read_torn(text: &[u8], names: &str, values: &mut [Value]) -> Option<()> {
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     let latin_1 = std::str::from_utf8(text).is_err().then(|| {
         // Enough from the start: a text that grows leaves a copy of itself behind.
@@ -101,30 +102,17 @@ pub(crate) fn read_torn<const N: usize>(text: &[u8], names: [&str; N]) -> ([Valu
         decoded
     });
     let text = latin_1.as_ref().map_or(text, |decoded| decoded.as_bytes());
-    let mut values = std::array::from_fn(|_| Value::default());
-    let mut take = |name: &str, value| {
-        let place = names.iter().position(|wanted| *wanted == name);
-        if let Some(wanted) = place.and_then(|place| values.get_mut(place)) {
-            *wanted = value;
-        }
-        Some(())
-    };
-    let whole = read_object(&without_needless_escapes(text), &names, &mut take);
-    (values, whole)
+    read_object(&without_needless_escapes(text), names, values)
 }
 
 /// Reads a value of any type: one visitor for all, which has no error of its own. In a small binary, the words of serde's
 /// errors weigh as much as all the rest here.
-struct Any<'t> {
-    wanted: &'t [&'t str],
-    /// Who gets the wanted members of an object; those of one within another are skipped.
-    take: Option<&'t mut Take<'t>>,
-}
-
-type Take<'t> = dyn FnMut(&str, Value) + 't;
+///
+/// Of an object, it takes the members of these names; of one within another, none.
+struct Any<'t>(Option<(&'t str, &'t mut [Value])>);
 
 /// A value that is not the object itself.
-const ONE: Any<'static> = Any { wanted: &[], take: None };
+const ONE: Any<'static> = Any(None);
 
 impl<'de> DeserializeSeed<'de> for Any<'_> {
     type Value = Value;
@@ -176,13 +164,13 @@ impl<'de> Visitor<'de> for Any<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
-        match self.take {
-            Some(take) => {
+        match self.0 {
+            Some((names, values)) => {
                 while let Some(name) = map.next_key::<String>()? {
-                    if self.wanted.contains(&&*name) {
-                        take(&name, map.next_value_seed(ONE)?);
-                    } else {
-                        map.next_value::<IgnoredAny>()?;
+                    let place = names.split(' ').position(|known| known == name);
+                    match place.and_then(|place| values.get_mut(place)) {
+                        Some(value) => *value = map.next_value_seed(ONE)?,
+                        None => drop(map.next_value::<IgnoredAny>()?),
                     }
                 }
             }
@@ -196,32 +184,31 @@ impl<'de> Visitor<'de> for Any<'_> {
 mod tests {
     use super::*;
 
-    fn names(text: &str) -> Option<Vec<String>> {
-        let mut names = Vec::new();
-        let mut take = |name: &str, _| {
-            names.push(name.to_owned());
-            (name != "no").then_some(())
-        };
-        read_object(text.as_bytes(), &["a", "b", "c", "no"], &mut take)?;
-        Some(names)
+    fn read(text: &str) -> Option<[Value; 3]> {
+        let mut values = [Value::Missing, Value::Missing, Value::Missing];
+        read_object(text.as_bytes(), "a b c", &mut values)?;
+        Some(values)
     }
 
     #[test]
-    fn every_member_comes_once_and_any_may_be_refused() {
-        assert_eq!(names(r#" {"a":1,"\u0062":[[],{"x":{}}],"c":{"d":null},"a":""} "#).unwrap(), ["a", "b", "c", "a"]);
-        assert_eq!(names("{}").unwrap(), [""; 0]);
-        for refused in
-            [r#"{"no":1}"#, "", "[]", "7", "{}{}", "{\"a\":}", "{\"a\":1,}", "{\"a\":1e999}", "{\"a\":\"\n\"}"]
-        {
-            assert_eq!(names(refused), None, "{refused}");
+    fn every_member_is_read_and_the_last_of_those_that_come_twice_counts() {
+        let [a, b, c] = read(r#" {"a":1,"\u0062":[[],{"x":{}},"y"],"c":{"a":null},"a":""} "#).unwrap();
+        assert!(matches!(a, Value::Text(text) if text.is_empty()));
+        assert!(matches!(b, Value::List(texts) if texts.len() == 1 && *texts[0] == "y"));
+        assert!(matches!(c, Value::Object));
+        let [a, b, c] = read(r#"{"b":null,"c":true,"a b":1,"":2}"#).unwrap();
+        assert!(matches!((a, b, c), (Value::Missing, Value::Null, Value::Other)));
+        assert!(matches!(read("{}").unwrap(), [Value::Missing, Value::Missing, Value::Missing]));
+        for refused in ["", "[]", "7", "{}{}", "{\"a\":}", "{\"a\":1,}", "{\"a\":1e999}", "{\"a\":\"\n\"}"] {
+            assert!(read(refused).is_none(), "{refused}");
         }
         // What nobody wants may be what it likes, as long as it is JSON.
-        assert_eq!(names(r#"{"x":1e999,"y":"\ud83d","a":1}"#).unwrap(), ["a"]);
-        assert_eq!(names(r#"{"x":01,"a":1}"#), None);
+        assert!(matches!(read(r#"{"x":1e999,"y":"\ud83d","a":1}"#).unwrap(), [Value::Number(1.0), ..]));
+        assert!(read(r#"{"x":01,"a":1}"#).is_none());
         // A bound on the stack.
         let nested = |depth: usize| format!("{{\"a\":{}{}}}", "[".repeat(depth), "]".repeat(depth));
-        assert!(names(&nested(100)).is_some());
-        assert!(names(&nested(1_000_000)).is_none());
+        assert!(read(&nested(100)).is_some());
+        assert!(read(&nested(1_000_000)).is_none());
     }
 
     #[cfg(feature = "ureq")]
@@ -234,7 +221,7 @@ mod tests {
             (r"\u00fc\ud83d\ude00\u007f\u0000\n", "\u{fc}\u{1f600}\u{7f}\0\n"),
         ] {
             let json = format!(r#"{{"a":"{text}"}}"#);
-            let [found] = read_members(json.as_bytes(), ["a"]).unwrap();
+            let [found] = read_members(json.as_bytes(), "a").unwrap();
             assert!(matches!(found, Value::Text(text) if *text == means), "{json}");
         }
         // A string that serde_json need not unescape is one that it keeps no copy of.
@@ -248,7 +235,7 @@ mod tests {
             r#"{\u0020}"#,
             r#"{\/}"#,
         ] {
-            assert!(read_members(wrong.as_bytes(), ["a"]).is_none(), "{wrong}");
+            assert!(read_members::<1>(wrong.as_bytes(), "a").is_none(), "{wrong}");
         }
     }
 
@@ -256,27 +243,32 @@ mod tests {
     #[test]
     fn members_by_name_whatever_else_there_is() {
         let json = br#"{"x":{"a":"inner"},"b":["no text"],"a":"first","a":"last","c":7}"#;
-        let [a, b, c, d] = read_members(json, ["a", "b", "c", "d"]).unwrap().map(Value::text);
+        let [a, b, c, d] = read_members(json, "a b c d").unwrap().map(Value::text);
         assert_eq!((a.as_deref(), b, c, d), (Some("last"), None, None, None));
-        assert!(read_members(b"<html>", ["a"]).is_none());
-        let [a] = read_members(b"\xef\xbb\xbf{\"a\":\"marked\"}", ["a"]).unwrap().map(Value::text);
+        assert!(read_members::<1>(b"<html>", "a").is_none());
+        let [a] = read_members(b"\xef\xbb\xbf{\"a\":\"marked\"}", "a").unwrap().map(Value::text);
         assert_eq!(a.as_deref(), Some("marked"));
-        assert!(read_members(b"\xef\xbb\xbf\xef\xbb\xbf{}", ["a"]).is_none());
-        let [a] = read_members(b"{\"b\":\"\xff\",\"a\":\"l\xe4sen\"}", ["a"]).unwrap().map(Value::text);
+        assert!(read_members::<1>(b"\xef\xbb\xbf\xef\xbb\xbf{}", "a").is_none());
+        let [a] = read_members(b"{\"b\":\"\xff\",\"a\":\"l\xe4sen\"}", "a").unwrap().map(Value::text);
         assert_eq!(a.as_deref(), Some("l\u{e4}sen"));
     }
 
     #[cfg(feature = "ureq")]
     #[test]
     fn members_of_a_text_that_breaks_off() {
+        let torn = |text: &[u8]| {
+            let mut values = [Value::Missing, Value::Missing];
+            let is_whole = read_torn(text, "a b", &mut values);
+            (values, is_whole)
+        };
         let whole = br#"{"a":"1","x":[{"a":"inner"}],"b":"2"}"#;
         for end in 0..=whole.len() {
-            let ([a, b], is_whole) = read_torn(&whole[..end], ["a", "b"]);
+            let ([a, b], is_whole) = torn(&whole[..end]);
             assert_eq!(a.text().is_some(), end >= 8, "{end}");
             assert_eq!(b.text().is_some(), end >= 36, "{end}");
             assert_eq!(is_whole.is_some(), end == whole.len());
         }
-        let ([a, b], is_whole) = read_torn(br#"{"a":"1"} and so on "b":"2""#, ["a", "b"]);
+        let ([a, b], is_whole) = torn(br#"{"a":"1"} and so on "b":"2""#);
         assert_eq!((a.text().as_deref(), b.text(), is_whole), (Some("1"), None, None));
     }
 }

@@ -234,9 +234,12 @@ impl Answer<'_> {
     /// The same for a text that stands beside tokens which have just been issued: not all of them look like tokens. (What is
     /// shorter than any token may be a part of a word.)
     fn clean_of(&self, text: &str, limit: usize, fields: &Fields) -> Option<String> {
-        let issued = [&fields.access_token, &fields.refresh_token].into_iter().flatten().map(|token| token.as_str());
-        let issued = issued.filter(|token| token.len() >= 8);
-        let secrets: Vec<&str> = self.secrets.iter().copied().chain(issued).collect();
+        let mut secrets = self.secrets.to_vec();
+        for token in [&fields.access_token, &fields.refresh_token].into_iter().flatten() {
+            if token.len() >= 8 {
+                secrets.push(token);
+            }
+        }
         quote(text, limit, &secrets)
     }
 }

@@ -17,22 +17,18 @@ const MONTHS: &str = "JanFebMarAprMayJunJulAugSepOctNovDec";
 ///
 /// The name of the day is not looked at: it says nothing that the rest does not.
 pub(crate) fn since_1970(date: &str) -> Option<Duration> {
+    let mut words = [b"".as_slice(); 8];
+    let mut places = words.iter_mut();
     // As bytes: to split a text by several characters brings another reader of characters with it.
-    let mut words = date.as_bytes().split(|byte| b" ,-:".contains(byte)).filter(|word| !word.is_empty()).skip(1);
-    let mut word = || words.next();
-    let first = word()?;
-    let (year, month, day, time) = if first.first().is_some_and(u8::is_ascii_digit) {
-        let (month, year) = (word()?, word()?);
-        let time = [word()?, word()?, word()?];
-        (word()? == b"GMT").then_some((year, month, first, time))?
-    } else {
-        let day = word()?;
-        let time = [word()?, word()?, word()?];
-        (word()?, first, day, time)
-    };
-    if word().is_some() {
-        return None;
+    for word in date.as_bytes().split(|byte| b" ,-:".contains(byte)).filter(|word| !word.is_empty()) {
+        *places.next()? = word;
     }
+    // The first is the name of the day. What is not in its place is no number, or no month.
+    let (day, month, year, time) = match words {
+        [_, day, month, year, hour, minute, second, b"GMT"] => (day, month, year, [hour, minute, second]),
+        [_, month, day, hour, minute, second, year, b""] => (day, month, year, [hour, minute, second]),
+        _ => return None,
+    };
     let month = MONTHS.as_bytes().chunks(3).position(|name| name == month)? as u64;
     let day = number(day, 31).filter(|day| *day > 0)?;
     let year = match (year.len(), number(year, 9999)?) {

@@ -196,7 +196,7 @@ impl IssuerBuilder {
     }
 
     pub(crate) fn read(&self, issuer: &str, origin: &Origin, body: &[u8]) -> Result<Issuer, Failure> {
-        let names = ["issuer", "token_endpoint", "device_authorization_endpoint", "revocation_endpoint"];
+        let names = "issuer token_endpoint device_authorization_endpoint revocation_endpoint";
         // A server that answers every address with its front page has no metadata there.
         let Some([own, token, device, revocation]) = json::read_members(body, names) else {
             return Err(Failure::Absent(200));

@@ -35,10 +35,7 @@ impl Fields {
     /// The members of `text`; `None` if that is no JSON object.
     pub(crate) fn read(text: &[u8]) -> Option<Self> {
         let [access_token, token_type, refresh_token, expires_in, scope, error, error_description] =
-            json::read_members(
-                text,
-                ["access_token", "token_type", "refresh_token", "expires_in", "scope", "error", "error_description"],
-            )?;
+            json::read_members(text, "access_token token_type refresh_token expires_in scope error error_description")?;
         Some(Fields {
             access_token: access_token.secret(),
             token_type: token_type.secret().map(Wiped),
@@ -53,7 +50,9 @@ impl Fields {
 
 /// The refresh token in an answer that is cut off, or in which something else follows.
 pub(crate) fn refresh_token_in(text: &[u8]) -> Option<Zeroizing<String>> {
-    let ([refresh_token], _) = json::read_torn(text, ["refresh_token"]);
+    let mut refresh_token = [Value::Missing];
+    json::read_torn(text, "refresh_token", &mut refresh_token);
+    let [refresh_token] = refresh_token;
     refresh_token.secret()
 }
 

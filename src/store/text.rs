@@ -16,17 +16,7 @@ use crate::{Error, Result, Token};
 
 const VERSION: u64 = 1;
 
-const MEMBERS: [&str; 9] = [
-    "version",
-    "access_token",
-    "refresh_token",
-    "scope",
-    "lifetime_ms",
-    "received_at_ms",
-    "owner",
-    "refused",
-    "refused_code",
-];
+const MEMBERS: &str = "version access_token refresh_token scope lifetime_ms received_at_ms owner refused refused_code";
 
 impl Stored {
     /// The text form: one line of JSON, tagged with its version, wiped on drop.
@@ -123,82 +113,48 @@ pub(crate) fn read(text: &[u8]) -> Result<Stored, Unreadable> {
     if text.trim_ascii().is_empty() {
         return Err(Unreadable::Foreign("it is empty"));
     }
-    let mut members = Members::default();
-    let mut take = |name: &str, value| {
-        members.take(name, value);
-        Some(())
-    };
-    json::read_object(text, &MEMBERS, &mut take).ok_or(Unreadable::Foreign("it is no JSON object"))?;
-    match members.version {
-        Some(Value::Number(1.0)) => {}
-        Some(Value::Number(later)) if later >= 2.0 && later.fract() == 0.0 => {
+    let mut members: [Value; 9] = std::array::from_fn(|_| Value::Missing);
+    json::read_object(text, MEMBERS, &mut members).ok_or(Unreadable::Foreign("it is no JSON object"))?;
+    let [version, members @ ..] = members;
+    match version {
+        Value::Number(1.0) => {}
+        Value::Number(later) if later >= 2.0 && later.fract() == 0.0 => {
             return Err(Unreadable::Later(later as u64));
         }
         _ => return Err(Unreadable::Foreign("it has no version that there ever was")),
     }
-    members.stored().ok_or(Unreadable::Foreign(
+    of_version_1(members).ok_or(Unreadable::Foreign(
         "a member is not what version 1 says, or access_token is no access token or missing",
     ))
 }
 
-/// What stands under the names that are known, of whatever type.
-#[derive(Default)]
-struct Members {
-    version: Option<Value>,
-    access_token: Option<Value>,
-    refresh_token: Option<Value>,
-    scope: Option<Value>,
-    lifetime_ms: Option<Value>,
-    received_at_ms: Option<Value>,
-    owner: Option<Value>,
-    refused: Option<Value>,
-    refused_code: Option<Value>,
-}
-
-impl Members {
-    fn take(&mut self, name: &str, value: Value) {
-        let member = match name {
-            "version" => &mut self.version,
-            "access_token" => &mut self.access_token,
-            "refresh_token" => &mut self.refresh_token,
-            "scope" => &mut self.scope,
-            "lifetime_ms" => &mut self.lifetime_ms,
-            "received_at_ms" => &mut self.received_at_ms,
-            "owner" => &mut self.owner,
-            "refused" => &mut self.refused,
-            "refused_code" => &mut self.refused_code,
-            _ => return,
-        };
-        *member = Some(value);
+/// `None` if a member is of another type than version 1 says. They come in the order of [`MEMBERS`].
+fn of_version_1(members: [Value; 8]) -> Option<Stored> {
+    let [access, refresh, scope, lifetime, received, owner, refused, code] = members;
+    let access = optional(access, text)?.map(Secret::from);
+    let refresh = optional(refresh, text)?.filter(|refresh| !refresh.is_empty()).map(Secret::from);
+    match &access {
+        // What no header may carry was not written by us.
+        Some(access) => drop(Token::new(access.secret()).ok()?),
+        None => drop(refresh.as_ref()?),
     }
-
-    /// Version 1. `None` if a member is of another type than it says.
-    fn stored(self) -> Option<Stored> {
-        let access = optional(self.access_token, text)?.map(Secret::from);
-        let refresh = optional(self.refresh_token, text)?.filter(|refresh| !refresh.is_empty()).map(Secret::from);
-        match &access {
-            // What no header may carry was not written by us.
-            Some(access) => drop(Token::new(access.secret()).ok()?),
-            None => drop(refresh.as_ref()?),
-        }
-        let code = optional(self.refused_code, string)?;
-        Some(Stored {
-            access,
-            refresh,
-            scope: optional(self.scope, string)?,
-            lifetime: optional(self.lifetime_ms, milliseconds)?,
-            received: optional(self.received_at_ms, milliseconds)?,
-            owner: optional(self.owner, string)?,
-            refused: optional(self.refused, string)?.map(|message| Refusal { message, code }),
-        })
-    }
+    let code = optional(code, string)?;
+    Some(Stored {
+        access,
+        refresh,
+        scope: optional(scope, string)?,
+        lifetime: optional(lifetime, milliseconds)?,
+        received: optional(received, milliseconds)?,
+        owner: optional(owner, string)?,
+        refused: optional(refused, string)?.map(|message| Refusal { message, code }),
+    })
 }
 
 /// A member that may be missing, but not be of another type. `None` if it is.
-fn optional<T>(member: Option<Value>, read: fn(Value) -> Option<T>) -> Option<Option<T>> {
+fn optional<T>(member: Value, read: fn(Value) -> Option<T>) -> Option<Option<T>> {
     match member {
-        None => Some(None),
-        Some(value) => read(value).map(Some),
+        Value::Missing => Some(None),
+        value => read(value).map(Some),
     }
 }
 

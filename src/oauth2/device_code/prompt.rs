@@ -39,16 +39,9 @@ impl Authorization {
                 "the device authorization endpoint's answer has no usable {what}: is this its address?"
             )))
         };
-        let names = [
-            "device_code",
-            "user_code",
-            "verification_uri",
-            // Google's name for it.
-            "verification_url",
-            "verification_uri_complete",
-            "expires_in",
-            "interval",
-        ];
+        // `verification_url` is Google's name for it.
+        let names =
+            "device_code user_code verification_uri verification_url verification_uri_complete expires_in interval";
         let Some([device_code, user_code, uri, url, complete, expires_in, interval]) =
             json::read_members(answer.body, names)
         else {
