@@ -22,7 +22,7 @@
 //! | `Client` | a `ureq::Agent` whose every call carries the token; its calls return ureq's own request builders |
 //! | `Answer`, `TokenIn` | for other APIs: which response is a refusal, and how the token goes in (`docs/apis.md`) |
 //! | [`Session`] | one token shared by all threads, and when and how it is refreshed; works without any HTTP client |
-//! | `oauth2` | token sources for OAuth 2.0: `RefreshToken`, `ClientCredentials`; a login without a browser: `DeviceCode`; discovery: `Issuer`; logout: `Revocation` |
+//! | `oauth2` | token sources for OAuth 2.0: `RefreshToken`, `ClientCredentials`, any other `Grant`; a login without a browser: `DeviceCode`; discovery: `Issuer`; logout: `Revocation` |
 //! | [`TokenSource`] | where a new token comes from; any closure will do |
 //! | [`TokenStore`] | where the token outlives the process: [`MemoryStore`], `FileStore` |
 //! | [`Policy`] | when to refresh, how often to try, how long to wait |

@@ -8,7 +8,7 @@ use ureq::http::header::ACCEPT;
 
 use super::answer::MAX_BODY;
 use super::endpoint::{Endpoint, fill};
-use super::{ClientCredentials, DeviceCode, RefreshToken, Revocation};
+use super::{ClientCredentials, DeviceCode, Grant, RefreshToken, Revocation};
 use crate::http::origin::{self, Origin};
 use crate::json;
 use crate::outcome::Outcome;
@@ -92,6 +92,19 @@ impl Issuer {
     ) -> ClientCredentials {
         let client_secret = Secret::new(client_secret.into());
         ClientCredentials::on(self.endpoint(client_id.into(), Some(client_secret)))
+    }
+
+    /// A source for a program that has a key or a certificate in the place of a secret. See
+    /// [`ClientCredentials::without_secret`].
+    #[must_use]
+    pub fn client_credentials_without_secret(&self, client_id: impl Into<String>) -> ClientCredentials {
+        ClientCredentials::on(self.endpoint(client_id.into(), None))
+    }
+
+    /// Any other grant. See [`Grant::new`].
+    #[must_use]
+    pub fn grant(&self, grant_type: impl Into<String>) -> Grant {
+        Grant::on(self.endpoint(String::new(), None), grant_type.into())
     }
 
     /// A login on a machine without a browser. See [`DeviceCode::new`].

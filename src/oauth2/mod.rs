@@ -2,6 +2,7 @@
 //!
 //! - [`RefreshToken`] (§6): on behalf of a user who has logged in before.
 //! - [`ClientCredentials`] (§4.4): on the program's own behalf.
+//! - [`Grant`] (§4.5): any other, such as JWT bearer (RFC 7523 §2.1) and token exchange (RFC 8693), with values made for each attempt.
 //!
 //! And how a session begins and ends:
 //!
@@ -26,6 +27,8 @@
 mod settings;
 
 pub(crate) mod answer;
+mod attempt;
+mod client_assertion;
 mod client_credentials;
 pub(crate) mod date;
 pub(crate) mod device_code;
@@ -33,13 +36,16 @@ pub(crate) mod discovery;
 mod endpoint;
 mod fields;
 mod form;
+mod grant;
 mod quote;
 mod refresh_token;
 pub(crate) mod revocation;
 mod texts;
 
+pub use attempt::Attempt;
 pub use client_credentials::ClientCredentials;
 pub use device_code::{DeviceCode, DevicePrompt};
 pub use discovery::{Issuer, IssuerBuilder};
+pub use grant::Grant;
 pub use refresh_token::RefreshToken;
 pub use revocation::Revocation;

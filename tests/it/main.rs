@@ -63,6 +63,8 @@ mod driven_clock;
 #[cfg(feature = "rustls")]
 mod faults;
 #[cfg(feature = "ureq")]
+mod grant;
+#[cfg(feature = "ureq")]
 mod log_out;
 #[cfg(feature = "ureq")]
 mod oauth2;

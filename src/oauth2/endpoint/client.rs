@@ -1,0 +1,37 @@
+//! The client: its name, whose tokens it gets, and what it has besides.
+
+use super::Endpoint;
+use crate::http::origin;
+use crate::token::Secret;
+
+impl Endpoint {
+    /// Whose tokens come from here. Without the address's query, which may hold a key.
+    pub(crate) fn owner(&self) -> Option<String> {
+        let (uri, origin) = origin::parse_url(&self.token_url, "the token URL").ok()?;
+        Some(format!("{} at {origin}{}", self.client_id, uri.path()))
+    }
+
+    /// The same way to the same server, for another address and client.
+    pub(crate) fn sibling(&self, token_url: &str, client_id: String, client_secret: Option<Secret>) -> Endpoint {
+        Endpoint {
+            timeout: self.timeout,
+            plain_http: self.plain_http,
+            configure: self.configure.clone(),
+            connector: self.connector.clone(),
+            ..Endpoint::new(token_url.to_owned(), client_id, client_secret)
+        }
+    }
+
+    pub(crate) fn client_id(&self) -> &str {
+        &self.client_id
+    }
+
+    /// The same for a client that says who it is.
+    pub(crate) fn named(self, client_id: String) -> Endpoint {
+        Endpoint { client_id, is_anonymous: false, ..self }
+    }
+
+    pub(crate) fn has_credentials(&self) -> bool {
+        self.client_secret.is_some() || self.proof.is_some()
+    }
+}
