@@ -76,7 +76,7 @@
 //!
 //! # Features
 //!
-//! Features are additive. Default are `rustls`, `gzip` and `json`. All but the last two lines forward to the ureq feature of
+//! Features are additive. Default are `rustls`, `gzip` and `json`. All but the last three lines forward to the ureq feature of
 //! the same name and imply `ureq`.
 //!
 //! | feature | what it adds |
@@ -86,6 +86,7 @@
 //! | `json` (default) | `send_json`, `read_json` |
 //! | `multipart`, `cookies`, `socks-proxy` | as in ureq |
 //! | `ureq` | the client and `oauth2`, without any of the above |
+//! | `key` | `oauth2::SigningKey`: assertions signed by a key in a PEM file |
 //! | `file-store` | `FileStore`: the token in a file, shared by processes |
 //!
 //! With `default-features = false` and no feature at all there is a session on a source of your own, and no HTTP.

@@ -28,6 +28,7 @@ mod settings;
 
 pub(crate) mod answer;
 mod attempt;
+mod claims;
 mod client_assertion;
 mod client_credentials;
 pub(crate) mod date;
@@ -40,12 +41,17 @@ mod grant;
 mod quote;
 mod refresh_token;
 pub(crate) mod revocation;
+#[cfg(feature = "key")]
+mod signing_key;
 mod texts;
 
 pub use attempt::Attempt;
+pub use claims::Claims;
 pub use client_credentials::ClientCredentials;
 pub use device_code::{DeviceCode, DevicePrompt};
 pub use discovery::{Issuer, IssuerBuilder};
 pub use grant::Grant;
 pub use refresh_token::RefreshToken;
 pub use revocation::Revocation;
+#[cfg(feature = "key")]
+pub use signing_key::SigningKey;

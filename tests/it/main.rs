@@ -72,6 +72,8 @@ mod oauth2;
 mod providers;
 #[cfg(feature = "ureq")]
 mod server;
+#[cfg(feature = "key")]
+mod signing_key;
 mod store;
 #[cfg(feature = "ureq")]
 mod token_in;
