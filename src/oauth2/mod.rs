@@ -6,6 +6,7 @@
 //!
 //! And how a session begins and ends:
 //!
+//! - `BrowserLogin` (RFC 8252, feature `browser`): a user logs in by the browser on this machine.
 //! - [`DeviceCode`] (RFC 8628): a user logs in on a machine without a browser.
 //! - [`Issuer`] (RFC 8414, OpenID Connect Discovery): the server tells where its endpoints are.
 //! - [`Revocation`] (RFC 7009): a logout that the server knows of.
@@ -28,6 +29,10 @@ mod settings;
 
 pub(crate) mod answer;
 mod attempt;
+#[cfg(feature = "browser")]
+mod browser_login;
+#[cfg(any(feature = "browser", all(test, not(model)), fuzzing))]
+pub(crate) mod callback;
 mod claims;
 mod client_assertion;
 mod client_credentials;
@@ -46,6 +51,8 @@ mod signing_key;
 mod texts;
 
 pub use attempt::Attempt;
+#[cfg(feature = "browser")]
+pub use browser_login::{BrowserLogin, BrowserProgress};
 pub use claims::Claims;
 pub use client_credentials::ClientCredentials;
 pub use device_code::{DeviceCode, DevicePrompt};

@@ -32,6 +32,8 @@ mod attacks;
 mod bad_address;
 #[cfg(feature = "ureq")]
 mod bad_address_crowds;
+#[cfg(feature = "browser")]
+mod browser_login;
 #[cfg(feature = "ureq")]
 mod client;
 #[cfg(feature = "ureq")]

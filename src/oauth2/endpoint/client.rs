@@ -1,8 +1,9 @@
-//! The client: its name, whose tokens it gets, and what it has besides.
+//! The client: its name, whose tokens it gets, and which addresses it may talk to.
 
 use super::Endpoint;
-use crate::http::origin;
+use crate::http::origin::{self, Origin};
 use crate::token::Secret;
+use crate::{Error, Result};
 
 impl Endpoint {
     /// Whose tokens come from here. Without the address's query, which may hold a key.
@@ -33,5 +34,15 @@ impl Endpoint {
 
     pub(crate) fn has_credentials(&self) -> bool {
         self.client_secret.is_some() || self.proof.is_some()
+    }
+
+    /// May secrets be sent there? An issuer with TLS has endpoints with TLS, even on this machine.
+    pub(crate) fn check_of_issuer(&self, url: &str, issuer: &Origin) -> Result<()> {
+        let (_, origin) = origin::parse_url(url, "its address")?;
+        origin.check_private(self.plain_http)?;
+        if issuer.is_https() && !origin.is_https() {
+            return Err(Error::invalid(format!("{origin} is plain http, though the issuer itself has https")));
+        }
+        Ok(())
     }
 }
