@@ -16,6 +16,8 @@ mod on_request;
 mod one_refresh;
 mod parsers;
 mod policy;
+#[cfg(all(feature = "key", feature = "json"))]
+mod recipes;
 mod refresh_outcomes;
 mod refresh_pauses;
 mod sharing;
