@@ -22,7 +22,7 @@
 //! | `Client` | a `ureq::Agent` whose every call carries the token; its calls return ureq's own request builders |
 //! | `Answer`, `TokenIn` | for other APIs: which response is a refusal, and how the token goes in (`docs/apis.md`) |
 //! | [`Session`] | one token shared by all threads, and when and how it is refreshed; works without any HTTP client |
-//! | `oauth2` | token sources for OAuth 2.0: `RefreshToken`, `ClientCredentials`, any other `Grant`; a login without a browser: `DeviceCode`; discovery: `Issuer`; logout: `Revocation` |
+//! | `oauth2` | token sources for OAuth 2.0: `RefreshToken`, `ClientCredentials`, any other `Grant`; logins: `BrowserLogin`, `DeviceCode`; discovery: `Issuer`; logout: `Revocation` |
 //! | [`TokenSource`] | where a new token comes from; any closure will do |
 //! | [`TokenStore`] | where the token outlives the process: [`MemoryStore`], `FileStore` |
 //! | [`Policy`] | when to refresh, how often to try, how long to wait |
@@ -56,7 +56,6 @@
 //!
 //! # What it does not do
 //!
-//! - It does not log a user in by a browser on this machine. With a browser on another it does: `oauth2::DeviceCode`.
 //! - It does not verify tokens: that is the API's part.
 //! - It has no async API. A source that itself needs a runtime can block on it.
 //! - It is no keychain: `FileStore` relies on the rights of a file; for another place there is the trait [`TokenStore`].
@@ -76,7 +75,7 @@
 //!
 //! # Features
 //!
-//! Features are additive. Default are `rustls`, `gzip` and `json`. All but the last three lines forward to the ureq feature of
+//! Features are additive. Default are `rustls`, `gzip` and `json`. All but the last four lines forward to the ureq feature of
 //! the same name and imply `ureq`.
 //!
 //! | feature | what it adds |
@@ -86,6 +85,7 @@
 //! | `json` (default) | `send_json`, `read_json` |
 //! | `multipart`, `cookies`, `socks-proxy` | as in ureq |
 //! | `ureq` | the client and `oauth2`, without any of the above |
+//! | `browser` | `oauth2::BrowserLogin`: a login by the browser on this machine |
 //! | `key` | `oauth2::SigningKey`: assertions signed by a key in a PEM file |
 //! | `file-store` | `FileStore`: the token in a file, shared by processes |
 //!
@@ -202,6 +202,9 @@ mod pages {
         mod errors {}
         #[doc = include_str!("../docs/http-status-as-error.md")]
         mod http_status_as_error {}
+        #[cfg(all(feature = "browser", feature = "key", feature = "json", feature = "file-store", unix))]
+        #[doc = include_str!("../docs/logins.md")]
+        mod logins {}
         #[doc = include_str!("../docs/tenants.md")]
         mod tenants {}
         #[cfg(all(feature = "file-store", any(target_os = "linux", target_os = "android", target_vendor = "apple")))]

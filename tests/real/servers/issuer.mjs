@@ -71,8 +71,15 @@ for (const [alg, text] of Object.entries(options.clientKeys ?? {})) {
     jwks: { keys: [{ kty, crv, x, y, n, e, alg, kid: 'key-1' }] } });
 }
 
+if (options.mtls) {
+  clients.push({ ...common, client_id: 'certified', grant_types: ['client_credentials'],
+    token_endpoint_auth_method: 'tls_client_auth', tls_client_auth_subject_dn: 'CN=certified' });
+}
+
 const pem = (name) => readFileSync(`${options.tls}/${name}.pem`);
-const server = options.tls ? https.createServer({ cert: pem('cert'), key: pem('key') }) : http.createServer();
+// A client may show a certificate of the same CA.
+const mutual = options.mtls ? { ca: pem('ca'), requestCert: true, rejectUnauthorized: false } : {};
+const server = options.tls ? https.createServer({ cert: pem('cert'), key: pem('key'), ...mutual }) : http.createServer();
 server.keepAliveTimeout = options.keepAlive;
 await new Promise((listening) => { server.listen(options.port, '127.0.0.1', listening); });
 const issuer = `http${options.tls ? 's' : ''}://127.0.0.1:${server.address().port}`;
@@ -84,6 +91,9 @@ const provider = new Provider(issuer, {
   clockTolerance: 0,
   cookies: { keys: [randomBytes(16).toString('hex')] },
   jwks: { keys: [key] },
+  clientAuthMethods: [
+    'none', 'client_secret_basic', 'client_secret_post', 'private_key_jwt', ...(options.mtls ? ['tls_client_auth'] : []),
+  ],
   clientDefaults: { id_token_signed_response_alg: 'ES256' },
   enabledJWA: { idTokenSigningAlgValues: ['ES256'], clientAuthSigningAlgValues: ['ES256', 'RS256'] },
   scopes: ['openid', 'offline_access'],
@@ -100,6 +110,14 @@ const provider = new Provider(issuer, {
     devInteractions: { enabled: options.pages ?? false },
     pushedAuthorizationRequests: { enabled: true, requirePushedAuthorizationRequests: options.par ?? false },
     revocation: { enabled: true },
+    mTLS: {
+      enabled: options.mtls ?? false,
+      tlsClientAuth: true,
+      certificateBoundAccessTokens: true,
+      getCertificate: (ctx) => ctx.socket.getPeerX509Certificate()?.toString(),
+      certificateAuthorized: (ctx) => ctx.socket.authorized,
+      certificateSubjectMatches: (ctx, _property, expected) => ctx.socket.getPeerX509Certificate()?.subject === expected,
+    },
     resourceIndicators: {
       enabled: true,
       defaultResource: () => audience,
