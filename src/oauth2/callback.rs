@@ -13,9 +13,6 @@ use zeroize::Zeroizing;
 /// Where the browser is sent on, so that its address bar and its history hold no code.
 pub(crate) const END_PATH: &str = "/login-finished";
 
-/// A request of at most this size is read: a browser sends the cookies of every program on this machine.
-pub(crate) const MAX_HEAD: usize = 16 * 1024;
-
 /// What a request is.
 pub(crate) enum Knock {
     Callback(Callback),

@@ -9,9 +9,11 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use super::super::callback::MAX_HEAD;
 use super::page;
 use crate::clock::Tick;
+
+/// A request of at most this size is read: a browser sends the cookies of every program on this machine.
+const MAX_HEAD: usize = 16 * 1024;
 
 /// A browser opens a few, some of them in advance. When there are more, the oldest has to go.
 const MAX_CONNECTIONS: usize = 16;
