@@ -33,9 +33,6 @@ use self::reading::read_body;
 /// The scheme that the credentials begin with (RFC 7617 §2).
 const BASIC: &str = "Basic ";
 
-/// What a grant or the client's authentication sends itself.
-const RESERVED: [&str; 6] = ["grant_type", "refresh_token", "client_id", "client_secret", "scope", "device_code"];
-
 /// Extra parameters that name who is to take the token, which is no secret, and what an error is about.
 const OPEN_PARAMS: [&str; 2] = ["audience", "resource"];
 
@@ -258,20 +255,6 @@ impl Endpoint {
             return self.check_params().map(|()| (uri, origin));
         };
         Err(Error::invalid(problem))
-    }
-
-    fn check_params(&self) -> Result<()> {
-        for (name, _) in &self.params {
-            if name.is_empty() {
-                return Err(Error::invalid("an extra parameter has no name: give it one, or leave it out"));
-            }
-            if RESERVED.contains(&name.as_str()) {
-                return Err(Error::invalid(format!(
-                    "the extra parameter {name} would override the grant's own: use the setting that there is for it"
-                )));
-            }
-        }
-        Ok(())
     }
 
     pub(crate) fn configure(&mut self, configure: Configure) {

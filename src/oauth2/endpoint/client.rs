@@ -5,6 +5,9 @@ use crate::http::origin::{self, Origin};
 use crate::token::Secret;
 use crate::{Error, Result};
 
+/// What a grant or the client's authentication sends itself.
+const RESERVED: [&str; 6] = ["grant_type", "refresh_token", "client_id", "client_secret", "scope", "device_code"];
+
 impl Endpoint {
     /// Whose tokens come from here. Without the address's query, which may hold a key.
     pub(crate) fn owner(&self) -> Option<String> {
@@ -42,6 +45,20 @@ impl Endpoint {
         origin.check_private(self.plain_http)?;
         if issuer.is_https() && !origin.is_https() {
             return Err(Error::invalid(format!("{origin} is plain http, though the issuer itself has https")));
+        }
+        Ok(())
+    }
+
+    pub(super) fn check_params(&self) -> Result<()> {
+        for (name, _) in &self.params {
+            if name.is_empty() {
+                return Err(Error::invalid("an extra parameter has no name: give it one, or leave it out"));
+            }
+            if RESERVED.contains(&name.as_str()) {
+                return Err(Error::invalid(format!(
+                    "the extra parameter {name} would override the grant's own: use the setting that there is for it"
+                )));
+            }
         }
         Ok(())
     }
