@@ -39,7 +39,7 @@ pub struct SigningKey {
 }
 
 enum Pair {
-    Es256(EcdsaKeyPair),
+    Es256(Box<EcdsaKeyPair>),
     Rs256(Box<RsaKeyPair>),
 }
 
@@ -54,7 +54,8 @@ impl SigningKey {
     pub fn from_pem(pem: &str) -> Result<Self> {
         let pair = if let Some(der) = section(pem, "PRIVATE KEY")? {
             let ec = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &der, &SystemRandom::new());
-            ec.map(Pair::Es256).or_else(|_| RsaKeyPair::from_pkcs8(&der).map(|rsa| Pair::Rs256(Box::new(rsa))))
+            ec.map(|ec| Pair::Es256(Box::new(ec)))
+                .or_else(|_| RsaKeyPair::from_pkcs8(&der).map(|rsa| Pair::Rs256(Box::new(rsa))))
         } else if let Some(der) = section(pem, "RSA PRIVATE KEY")? {
             RsaKeyPair::from_der(&der).map(|rsa| Pair::Rs256(Box::new(rsa)))
         } else {
