@@ -18,6 +18,8 @@ pub(crate) enum Value {
     #[cfg_attr(not(feature = "ureq"), allow(dead_code, reason = "only a token answer has one that matters"))]
     List(Vec<Zeroizing<String>>),
     Null,
+    #[cfg(feature = "browser")]
+    True,
     Object,
     Other,
     #[default]
@@ -145,7 +147,11 @@ impl<'de> Visitor<'de> for Any<'_> {
         Ok(Value::Number(number))
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<Value, E> {
+    fn visit_bool<E>(self, _flag: bool) -> Result<Value, E> {
+        #[cfg(feature = "browser")]
+        if _flag {
+            return Ok(Value::True);
+        }
         Ok(Value::Other)
     }
 

@@ -27,7 +27,7 @@
 //! | [`MaxRedirects`], [`NotReplayed`] | extensions of a request and of an answer |
 //! | [`Session`], [`SessionBuilder`] | one token shared by all threads, and when and how it is refreshed; works without any HTTP client |
 //! | [`Token`] | an access token, and what is known of it |
-//! | [`oauth2`] | token sources for OAuth 2.0: [`RefreshToken`], [`ClientCredentials`]; a login without a browser: [`DeviceCode`]; discovery: [`Issuer`]; logout: [`Revocation`] |
+//! | [`oauth2`] | token sources for OAuth 2.0: [`RefreshToken`], [`ClientCredentials`], any other `Grant`; logins: `BrowserLogin`, [`DeviceCode`]; discovery: [`Issuer`]; logout: [`Revocation`] |
 //! | [`TokenSource`], [`Fetch`] | where a new token comes from; any closure will do |
 //! | [`Zeroizing`] | what [`TokenSource::refresh_token`] returns: a text that is wiped when it is dropped |
 //! | [`TokenStore`], [`Exclusive`], [`Stored`] | where the token outlives the process: [`MemoryStore`], [`FileStore`] |
@@ -81,7 +81,6 @@
 //!
 //! # What it does not do
 //!
-//! - It does not log a user in by a browser on this machine. With a browser on another it does: [`DeviceCode`].
 //! - It does not verify tokens: that is the API's part.
 //! - It has no async API. A source that itself needs a runtime can block on it.
 //! - It is no keychain: [`FileStore`] relies on the rights of a file; for another place there is the trait [`TokenStore`].
@@ -101,7 +100,7 @@
 //!
 //! # Features
 //!
-//! Features are additive. Default are `rustls`, `gzip` and `json`. All but the last two lines forward to the ureq feature of
+//! Features are additive. Default are `rustls`, `gzip` and `json`. All but the last four lines forward to the ureq feature of
 //! the same name and imply `ureq`.
 //!
 //! | feature | what it adds |
@@ -111,6 +110,8 @@
 //! | `json` (default) | `send_json`, `read_json` |
 //! | `multipart`, `cookies`, `socks-proxy` | as in ureq |
 //! | `ureq` | the client and `oauth2`, without any of the above |
+//! | `browser` | `oauth2::BrowserLogin`: a login by the browser on this machine |
+//! | `key` | `oauth2::SigningKey`: assertions signed by a key in a PEM file |
 //! | `file-store` | [`FileStore`]: the token in a file, shared by processes |
 //!
 //! With `default-features = false` and no feature at all there is a session on a source of your own, and no HTTP.
@@ -295,6 +296,9 @@ mod pages {
         mod errors {}
         #[doc = include_str!("../docs/http-status-as-error.md")]
         mod http_status_as_error {}
+        #[cfg(all(feature = "browser", feature = "key", feature = "json", feature = "file-store", unix))]
+        #[doc = include_str!("../docs/logins.md")]
+        mod logins {}
         #[doc = include_str!("../docs/tenants.md")]
         mod tenants {}
         #[cfg(all(feature = "file-store", any(target_os = "linux", target_os = "android", target_vendor = "apple")))]

@@ -176,6 +176,25 @@ fn a_token_request_that_is_never_answered() {
     check("unanswered", Manner { tls: true, silent: true, ..Manner::default() }, &[(BASIC, 1), (REFRESH_1, 1)]);
 }
 
+/// What ureq leaves of a token request is in its two buffers, as above; of the values that were made for it, and of the code that
+/// the browser has brought, nothing else is left.
+fn check_ours(what: &str, transport: &[(&'static str, usize)]) {
+    let Some(ours) = found("ours", what, Manner::default(), KEEPING) else { return };
+    assert_eq!(ours, transport.iter().copied().collect(), "{what}");
+    assert_eq!(found("ours", what, Manner::default(), WIPING), Some(Counts::new()), "{what}: all of it is freed");
+}
+
+#[test]
+fn a_grant_and_a_client_that_make_their_values_for_each_attempt() {
+    check_ours("assertion", &[(REFRESH_1, 1), (CLIENT_SECRET, 1), (ACCESS_1, 1), (REFRESH_2, 1)]);
+}
+
+#[cfg(feature = "browser")]
+#[test]
+fn a_login_by_browser() {
+    check_ours("browser", &[(BASIC, 1), (REFRESH_1, 1), (ACCESS_1, 1), (REFRESH_2, 1)]);
+}
+
 /// A GET, a POST whose token is refused and which goes out again, and another POST.
 #[test]
 fn calls_of_an_api() {

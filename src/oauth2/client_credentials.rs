@@ -35,12 +35,20 @@ impl ClientCredentials {
         Self::on(Endpoint::new(token_url.into(), client_id.into(), Some(client_secret)))
     }
 
+    /// A source without a secret: for a client that shows who it is by a key ([`client_assertion`](Self::client_assertion)),
+    /// or by the certificate of its TLS connection (RFC 8705, in `configure`), where its id is all that is sent.
+    #[must_use]
+    pub fn without_secret(token_url: impl Into<String>, client_id: impl Into<String>) -> Self {
+        Self::on(Endpoint::new(token_url.into(), client_id.into(), None))
+    }
+
     pub(crate) fn on(endpoint: Endpoint) -> Self {
         ClientCredentials { endpoint }
     }
 }
 
 secret_in_body!(ClientCredentials);
+client_assertion!(ClientCredentials);
 endpoint_settings!(ClientCredentials);
 
 impl TokenSource for ClientCredentials {

@@ -8,7 +8,7 @@ use ureq::http::header::ACCEPT;
 
 use super::answer::MAX_BODY;
 use super::endpoint::{Endpoint, fill};
-use super::{ClientCredentials, DeviceCode, RefreshToken, Revocation};
+use super::{ClientCredentials, DeviceCode, Grant, RefreshToken, Revocation};
 use crate::http::origin::{self, Origin};
 use crate::json;
 use crate::outcome::Outcome;
@@ -28,11 +28,14 @@ use crate::{Error, ErrorKind, Result, SourceError};
 /// ```
 pub struct Issuer {
     /// How to get there.
-    way: Endpoint,
+    pub(super) way: Endpoint,
     issuer: String,
     token_endpoint: String,
     device_authorization_endpoint: Option<String>,
     revocation_endpoint: Option<String>,
+    /// What else it has said, for those who need it.
+    #[cfg(feature = "browser")]
+    pub(super) metadata: Vec<u8>,
 }
 
 impl Issuer {
@@ -94,6 +97,19 @@ impl Issuer {
         ClientCredentials::on(self.endpoint(client_id.into(), Some(client_secret)))
     }
 
+    /// A source for a program that has a key or a certificate in the place of a secret. See
+    /// [`ClientCredentials::without_secret`].
+    #[must_use]
+    pub fn client_credentials_without_secret(&self, client_id: impl Into<String>) -> ClientCredentials {
+        ClientCredentials::on(self.endpoint(client_id.into(), None))
+    }
+
+    /// Any other grant. See [`Grant::new`].
+    #[must_use]
+    pub fn grant(&self, grant_type: impl Into<String>) -> Grant {
+        Grant::on(self.endpoint(String::new(), None), grant_type.into())
+    }
+
     /// A login on a machine without a browser. See [`DeviceCode::new`].
     ///
     /// # Errors
@@ -115,7 +131,7 @@ impl Issuer {
         Ok(Revocation::on(self.endpoint(client_id.into(), None), url))
     }
 
-    fn endpoint(&self, client_id: String, client_secret: Option<Secret>) -> Endpoint {
+    pub(super) fn endpoint(&self, client_id: String, client_secret: Option<Secret>) -> Endpoint {
         self.way.sibling(&self.token_endpoint, client_id, client_secret)
     }
 
@@ -208,28 +224,20 @@ impl IssuerBuilder {
         let Some(token_endpoint) = token.text() else {
             return Err(Failure::Unusable("names no token endpoint in its metadata".to_owned()));
         };
-        self.check(&token_endpoint, origin).map_err(|what| {
+        self.endpoint.check_of_issuer(&token_endpoint, origin).map_err(|what| {
             Failure::Unusable(format!("names a token endpoint in its metadata that no secret can be sent to: {what}"))
         })?;
         // Not everybody needs the others.
-        let usable = |url: Option<String>| url.filter(|url| self.check(url, origin).is_ok());
+        let usable = |url: Option<String>| url.filter(|url| self.endpoint.check_of_issuer(url, origin).is_ok());
         Ok(Issuer {
             way: self.endpoint.clone(),
             issuer: own,
             token_endpoint,
             device_authorization_endpoint: usable(device.text()),
             revocation_endpoint: usable(revocation.text()),
+            #[cfg(feature = "browser")]
+            metadata: body.to_vec(),
         })
-    }
-
-    /// May secrets be sent there? An issuer with TLS has endpoints with TLS, even on this machine.
-    fn check(&self, url: &str, issuer: &Origin) -> Result<()> {
-        let (_, origin) = origin::parse_url(url, "its address")?;
-        origin.check_private(self.endpoint.plain_http)?;
-        if issuer.is_https() && !origin.is_https() {
-            return Err(Error::invalid(format!("{origin} is plain http, though the issuer itself has https")));
-        }
-        Ok(())
     }
 }
 

@@ -1,5 +1,6 @@
 //! The token endpoint (RFC 6749 §3.2): one request, one answer.
 
+mod client;
 mod make_agent;
 mod reading;
 mod request;
@@ -32,9 +33,6 @@ pub(super) use self::reading::fill;
 use self::reading::read_body;
 use self::request::BASIC;
 
-/// What a grant or the client's authentication sends itself.
-const RESERVED: [&str; 6] = ["grant_type", "refresh_token", "client_id", "client_secret", "scope", "device_code"];
-
 /// Extra parameters that name who is to take the token, which is no secret, and what an error is about.
 const OPEN_PARAMS: [&str; 2] = ["audience", "resource"];
 
@@ -47,6 +45,10 @@ pub(crate) struct Endpoint {
     /// How the client shows that it is itself (RFC 6749 §2.3.1): in the body, by `client_secret_post`, instead of in the
     /// `Authorization` header, by `client_secret_basic`.
     pub(crate) secret_in_body: bool,
+    /// In the place of a secret: what is made for each request.
+    pub(crate) proof: Option<Arc<dyn Proof>>,
+    /// Does the client not say who it is?
+    pub(crate) is_anonymous: bool,
     pub(crate) scope: Option<String>,
     /// The values are never shown: they may be anything.
     pub(crate) params: Vec<(String, Secret)>,
@@ -69,6 +71,13 @@ type Built = (Agent, Duration);
 /// What a user adds to the configuration of the endpoint's agent.
 pub(crate) type Configure = Arc<dyn Fn(ConfigBuilder<AgentScope>) -> ConfigBuilder<AgentScope> + Send + Sync>;
 
+/// How a client shows that it is itself, where that is made for each request. Behind a pointer, so that a program that has no
+/// such client does not carry the code of it.
+pub(crate) trait Proof: Send + Sync {
+    /// Sends the request of that endpoint with the proof, and shows its answer.
+    fn send(&self, endpoint: &Endpoint, call: &Call<'_>, show: &mut dyn FnMut(&Answer<'_>)) -> Result<(), SourceError>;
+}
+
 /// One request to the token endpoint, or to another of the same server, which is told from it by its name in errors.
 pub(crate) struct Call<'a> {
     /// `token`, `revocation`, …: what comes before "endpoint" and "URL".
@@ -89,6 +98,8 @@ impl Endpoint {
             client_id,
             client_secret,
             secret_in_body: false,
+            proof: None,
+            is_anonymous: false,
             scope: None,
             params: Vec::new(),
             token_type: None,
@@ -115,12 +126,6 @@ impl Endpoint {
         self.checked_url(what, url).map(drop)
     }
 
-    /// Whose tokens come from here. Without the address's query, which may hold a key.
-    pub(crate) fn owner(&self) -> Option<String> {
-        let (uri, origin) = origin::parse_url(&self.token_url, "the token URL").ok()?;
-        Some(format!("{} at {origin}{}", self.client_id, uri.path()))
-    }
-
     pub(crate) fn token_url(&self) -> &str {
         &self.token_url
     }
@@ -130,18 +135,6 @@ impl Endpoint {
             return Err(Error::invalid("the request's time-out must be more than zero and not more than an hour"));
         }
         Ok(())
-    }
-
-    /// The same way to the same server, for another address and client.
-    pub(crate) fn sibling(&self, token_url: &str, client_id: String, client_secret: Option<Secret>) -> Endpoint {
-        Endpoint {
-            timeout: self.timeout,
-            plain_http: self.plain_http,
-            configure: self.configure.clone(),
-            connector: self.connector.clone(),
-            make_agent: self.make_agent.clone(),
-            ..Endpoint::new(token_url.to_owned(), client_id, client_secret)
-        }
     }
 
     /// Asks for a token with these form fields, of which `secret` is a value that must not come back in an error.
@@ -165,7 +158,10 @@ impl Endpoint {
     }
 
     /// Compiled once for all answers: each copy would add 2 KB to a small binary.
-    fn send_and_show(&self, call: &Call<'_>, show: &mut dyn FnMut(&Answer<'_>)) -> Result<(), SourceError> {
+    pub(super) fn send_and_show(&self, call: &Call<'_>, show: &mut dyn FnMut(&Answer<'_>)) -> Result<(), SourceError> {
+        if let Some(proof) = &self.proof {
+            return proof.send(self, call, show);
+        }
         // Here too: whoever calls fetch() without a session has not called check().
         let (uri, origin) = self.checked_url(call.what, call.url).map_err(unfit)?;
         let credentials = self.credentials().map(Secret::from);
@@ -251,7 +247,7 @@ impl Endpoint {
         let (uri, origin) = origin::parse_url(url, &format!("the {what} URL"))?;
         origin.check_private(self.plain_http)?;
         self.check_timeout()?;
-        let problem = if self.client_id.is_empty() {
+        let problem = if self.client_id.is_empty() && !self.is_anonymous {
             "the client id is empty: give the one that the authorization server knows this program by"
         } else if self.client_secret.as_ref().is_some_and(|secret| secret.secret().is_empty()) {
             "the client secret is empty: leave it out for a public client"
@@ -261,20 +257,6 @@ impl Endpoint {
             return self.check_params().map(|()| (uri, origin));
         };
         Err(Error::invalid(problem))
-    }
-
-    fn check_params(&self) -> Result<()> {
-        for (name, _) in &self.params {
-            if name.is_empty() {
-                return Err(Error::invalid("an extra parameter has no name: give it one, or leave it out"));
-            }
-            if RESERVED.contains(&name.as_str()) {
-                return Err(Error::invalid(format!(
-                    "the extra parameter {name} would override the grant's own: use the setting that there is for it"
-                )));
-            }
-        }
-        Ok(())
     }
 
     pub(crate) fn configure(&mut self, configure: Configure) {
@@ -344,7 +326,9 @@ impl Endpoint {
             // The header has both (RFC 6749 §2.3.1), and no server may be sent two methods at once (§2.3).
             Some(_) if !self.secret_in_body => {}
             secret => {
-                visit("client_id", &self.client_id);
+                if !self.is_anonymous {
+                    visit("client_id", &self.client_id);
+                }
                 if let Some(secret) = secret {
                     visit("client_secret", secret.secret());
                 }

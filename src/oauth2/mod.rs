@@ -2,9 +2,11 @@
 //!
 //! - [`RefreshToken`] (§6): on behalf of a user who has logged in before.
 //! - [`ClientCredentials`] (§4.4): on the program's own behalf.
+//! - [`Grant`] (§4.5): any other, such as JWT bearer (RFC 7523 §2.1) and token exchange (RFC 8693), with values made for each attempt.
 //!
 //! And how a session begins and ends:
 //!
+//! - `BrowserLogin` (RFC 8252, feature `browser`): a user logs in by the browser on this machine.
 //! - [`DeviceCode`] (RFC 8628): a user logs in on a machine without a browser.
 //! - [`Issuer`] (RFC 8414, OpenID Connect Discovery): the server tells where its endpoints are.
 //! - [`Revocation`] (RFC 7009): a logout that the server knows of.
@@ -27,6 +29,13 @@
 mod settings;
 
 pub(crate) mod answer;
+mod attempt;
+#[cfg(feature = "browser")]
+mod browser_login;
+#[cfg(any(feature = "browser", all(test, not(model)), fuzzing))]
+pub(crate) mod callback;
+mod claims;
+mod client_assertion;
 mod client_credentials;
 pub(crate) mod date;
 pub(crate) mod device_code;
@@ -34,13 +43,23 @@ pub(crate) mod discovery;
 mod endpoint;
 mod fields;
 mod form;
+mod grant;
 mod quote;
 mod refresh_token;
 pub(crate) mod revocation;
+#[cfg(feature = "key")]
+mod signing_key;
 mod texts;
 
+pub use attempt::Attempt;
+#[cfg(feature = "browser")]
+pub use browser_login::{BrowserLogin, BrowserProgress};
+pub use claims::Claims;
 pub use client_credentials::ClientCredentials;
 pub use device_code::{DeviceCode, DevicePrompt};
 pub use discovery::{Issuer, IssuerBuilder};
+pub use grant::Grant;
 pub use refresh_token::RefreshToken;
 pub use revocation::Revocation;
+#[cfg(feature = "key")]
+pub use signing_key::SigningKey;

@@ -14,6 +14,29 @@ macro_rules! client_settings {
         }
 
         secret_in_body!($request);
+        client_assertion!($request);
+    };
+}
+
+/// Adds the proof by a key.
+macro_rules! client_assertion {
+    ($request:ty) => {
+        impl $request {
+            /// Shows who the client is by a JWT that it has signed (`private_key_jwt`, RFC 7523 §2.2), in the place of a
+            /// secret. The closure makes one for each request, so that any signer will do: an HSM, a TPM, a key service. It
+            /// gets the client's id for `iss` and `sub`, the token endpoint for `aud`, and the time for `iat` and `exp`.
+            /// `SigningKey` (feature `key`) has one ready.
+            ///
+            /// The assertion is wiped after the request, and is in no error text.
+            #[must_use]
+            pub fn client_assertion<F>(mut self, make: F) -> Self
+            where
+                F: Fn(&$crate::oauth2::Attempt<'_>) -> Result<String, $crate::SourceError> + Send + Sync + 'static,
+            {
+                self.endpoint.proof = Some($crate::oauth2::client_assertion::proof(make));
+                self
+            }
+        }
     };
 }
 

@@ -11,6 +11,8 @@
 mod address;
 #[cfg(feature = "ureq")]
 mod answer;
+#[cfg(feature = "ureq")]
+mod callback;
 mod challenge;
 #[cfg(feature = "ureq")]
 mod device;
@@ -27,6 +29,8 @@ use std::time::Duration;
 pub use address::address;
 #[cfg(feature = "ureq")]
 pub use answer::{device_authorization, retry_after, token_answer};
+#[cfg(feature = "ureq")]
+pub use callback::callback;
 pub use challenge::challenge;
 #[cfg(feature = "ureq")]
 pub use device::{device_poll, revocation};
@@ -58,6 +62,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("stored", stored),
     #[cfg(feature = "ureq")]
     ("address", address),
+    #[cfg(feature = "ureq")]
+    ("callback", callback),
     #[cfg(feature = "ureq")]
     ("device_authorization", device_authorization),
     #[cfg(feature = "ureq")]

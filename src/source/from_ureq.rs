@@ -48,6 +48,7 @@ const NO_HTTP: &str = "; if that port is one for https, begin the address with h
 
 /// What helps where waiting does not.
 fn cure(error: &ureq::Error) -> Option<&'static str> {
+    #[cfg(any(feature = "rustls", feature = "rustls-no-provider", feature = "native-tls"))]
     const PRIVATE_CA: &str = "if the server has a certificate of a private CA, trust that CA: \
         configure(|config| config.tls_config(..)) with root_certs of its certificate, or, with the feature \
         platform-verifier, RootCerts::PlatformVerifier";

@@ -16,6 +16,8 @@ mod on_request;
 mod one_refresh;
 mod parsers;
 mod policy;
+#[cfg(all(feature = "key", feature = "json"))]
+mod recipes;
 mod refresh_outcomes;
 mod refresh_pauses;
 mod sharing;
@@ -33,6 +35,8 @@ mod attacks;
 mod bad_address;
 #[cfg(feature = "ureq")]
 mod bad_address_crowds;
+#[cfg(feature = "browser")]
+mod browser_login;
 #[cfg(feature = "ureq")]
 mod client;
 #[cfg(feature = "ureq")]
@@ -68,6 +72,8 @@ mod error_texts;
 #[cfg(feature = "rustls")]
 mod faults;
 #[cfg(feature = "ureq")]
+mod grant;
+#[cfg(feature = "ureq")]
 mod log_out;
 #[cfg(feature = "ureq")]
 mod make_agent;
@@ -77,6 +83,8 @@ mod oauth2;
 mod providers;
 #[cfg(feature = "ureq")]
 mod server;
+#[cfg(feature = "key")]
+mod signing_key;
 mod store;
 #[cfg(feature = "rustls")]
 mod tls;

@@ -12,7 +12,9 @@ use ureq::http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, TRANSFER_
 use ureq::tls::TlsConfig;
 use ureq::typestate::WithBody;
 use ureq::{Agent, RequestBuilder};
-use ureq_auth::oauth2::RefreshToken;
+#[cfg(feature = "browser")]
+use ureq_auth::oauth2::BrowserLogin;
+use ureq_auth::oauth2::{Grant, RefreshToken};
 use ureq_auth::{Client, Fetch, Policy, Session, SessionBuilder, SourceError, Token, TokenSource};
 use zeroize::Zeroizing;
 
@@ -48,6 +50,9 @@ pub(crate) fn run(arguments: &[String]) {
     let mut held = None;
     match who.as_str() {
         "ours" if what == "alone" => scene.alone(),
+        "ours" if what == "assertion" => scene.assertion(),
+        #[cfg(feature = "browser")]
+        "ours" if what == "browser" => scene.browser(),
         "ours" => scene.ours(),
         "plain" => scene.plain(),
         "holding" => held = Some(scene.session()),
@@ -118,6 +123,42 @@ impl Scene<'_> {
         for _ in 0..2 {
             assert_eq!(text(self.framed(client.post(self.url("/notes"))).send(body.as_str())), "fine");
         }
+    }
+
+    /// Values that are made for the attempt: the grant's, and the client's.
+    fn assertion(&self) {
+        let [assertion, proof] = [self.refresh[0], self.client].map(str::to_owned);
+        let grant = Grant::new(format!("{}/token", self.origin), Grant::JWT_BEARER)
+            .client_id("app")
+            .client_assertion(move |_| Ok(given(&proof)))
+            .params(move |_| Ok([("assertion", given(&assertion))]))
+            .configure(|config| config.tls_config(trusting_all()));
+        drop(grant.fetch(Fetch::new(None, 10 * SHORT)).unwrap());
+    }
+
+    /// A login whose code comes by a connection of this process's own, which keeps nothing of it.
+    #[cfg(feature = "browser")]
+    fn browser(&self) {
+        use std::io::Write as _;
+
+        let login = BrowserLogin::new(format!("{}/auth", self.origin), format!("{}/token", self.origin), "app")
+            .client_secret(given(self.client))
+            .configure(|config| config.tls_config(trusting_all()));
+        let code = self.refresh[0].to_owned();
+        let open = move |url: &str| {
+            let query: Vec<_> = url.split(['?', '&']).collect();
+            let value = |name: &str| query.iter().find_map(|pair| pair.strip_prefix(name)).unwrap();
+            let port = value("redirect_uri=").split("%3A").nth(2).unwrap().split('%').next().unwrap().parse().unwrap();
+            let mut request = Zeroizing::new(String::with_capacity(1024));
+            request.push_str("GET /callback?code=");
+            request.extend(form_urlencoded::byte_serialize(unmasked(&code).as_bytes()));
+            request.push_str("&state=");
+            request.push_str(value("state="));
+            request.push_str(" HTTP/1.1\r\n\r\n");
+            let mut browser = std::net::TcpStream::connect(("127.0.0.1", port))?;
+            browser.write_all(request.as_bytes())
+        };
+        drop(login.log_in(open).unwrap());
     }
 
     /// The same requests without this crate.

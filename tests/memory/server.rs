@@ -113,9 +113,15 @@ impl Shared {
     }
 
     fn answer_for_token(&self, request: &Request) -> Answer {
-        let Secrets { access: [access, _], refresh: [sent, next, _], basic, .. } = &self.secrets;
-        assert!(form_urlencoded::parse(&request.body).any(|(name, value)| name == "refresh_token" && value == *sent));
-        assert_eq!(request.header("authorization"), Some(&*format!("Basic {basic}")));
+        let Secrets { access: [access, _], refresh: [sent, next, _], client, basic, .. } = &self.secrets;
+        let has = |wanted: &str, secret: &str| {
+            form_urlencoded::parse(&request.body).any(|(name, value)| name == wanted && value == secret)
+        };
+        assert!(["refresh_token", "assertion", "code"].iter().any(|name| has(name, sent)));
+        match request.header("authorization") {
+            Some(header) => assert_eq!(header, format!("Basic {basic}")),
+            None => assert!(has("client_assertion", client)),
+        }
         assert_eq!(request.header("accept-encoding"), Some("identity"));
         if self.manner.refused {
             let text = format!(r#"{{"error":"invalid_grant","error_description":"no {sent}"}}"#);

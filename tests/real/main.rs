@@ -5,7 +5,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod api;
+#[cfg(feature = "browser")]
+mod browser;
 mod device;
+#[cfg(feature = "key")]
+mod keys;
 #[cfg(feature = "file-store")]
 mod processes;
 mod restart;

@@ -87,6 +87,17 @@ impl Issuer {
         &self.url
     }
 
+    #[cfg(feature = "browser")]
+    pub(crate) fn origin(&self) -> String {
+        self.url.clone()
+    }
+
+    /// Another script that is installed beside it.
+    #[cfg(feature = "browser")]
+    pub(crate) fn script(&self, name: &str) -> PathBuf {
+        self.place.join(name)
+    }
+
     pub(crate) fn stop(&mut self) {
         self.process = None;
     }

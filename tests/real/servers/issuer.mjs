@@ -1,6 +1,6 @@
 // The authorization server of the end-to-end tests: npm's oidc-provider, with switches for what goes wrong in the wild.
 //
-//   node issuer.mjs '{"port":0,"ttl":2,"tls":"DIR","state":"FILE","keepAlive":5000}'
+//   node issuer.mjs '{"port":0,"ttl":2,"tls":"DIR","state":"FILE","keepAlive":5000,"clientKeys":{"ES256":"PEM"},"par":false}'
 //
 // Prints one line of JSON once it listens. Ends when its standard input does, so it never outlives who started it.
 // Every POST to /control sets or asks something; see `actions` below.
@@ -8,13 +8,12 @@ import { randomBytes } from 'node:crypto';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
 import https from 'node:https';
-import { exportJWK, generateKeyPair } from 'jose';
+import { exportJWK, generateKeyPair, importPKCS8 } from 'jose';
 
-// It warns of each Node but the newest, to each of many tests.
+// It warns of each Node but the newest, and of the pages that are only for tests, to each of many tests.
 const { warn } = console;
 console.warn = () => {};
 const { default: Provider } = await import('oidc-provider');
-console.warn = warn;
 
 const options = { port: 0, ttl: 2, keepAlive: 5000, ...JSON.parse(process.argv[2] ?? '{}') };
 const audience = 'urn:example:api';
@@ -61,8 +60,26 @@ const clients = [
   { ...common, client_id: oddId, client_secret: oddSecret, grant_types: ['client_credentials', 'refresh_token'] },
 ];
 
+// A program that logs its user in by the browser, with any port of this machine.
+clients.push({ ...publicClient, client_id: 'native', redirect_uris: ['http://127.0.0.1/callback'], response_types: ['code'],
+  grant_types: ['authorization_code', 'refresh_token'] });
+// Clients that show who they are by a key, each named after its algorithm.
+for (const [alg, text] of Object.entries(options.clientKeys ?? {})) {
+  const { kty, crv, x, y, n, e } = await exportJWK(await importPKCS8(text, alg, { extractable: true }));
+  clients.push({ ...common, client_id: `keyed-${alg}`, grant_types: ['client_credentials', 'refresh_token'],
+    token_endpoint_auth_method: 'private_key_jwt', token_endpoint_auth_signing_alg: alg,
+    jwks: { keys: [{ kty, crv, x, y, n, e, alg, kid: 'key-1' }] } });
+}
+
+if (options.mtls) {
+  clients.push({ ...common, client_id: 'certified', grant_types: ['client_credentials'],
+    token_endpoint_auth_method: 'tls_client_auth', tls_client_auth_subject_dn: 'CN=certified' });
+}
+
 const pem = (name) => readFileSync(`${options.tls}/${name}.pem`);
-const server = options.tls ? https.createServer({ cert: pem('cert'), key: pem('key') }) : http.createServer();
+// A client may show a certificate of the same CA.
+const mutual = options.mtls ? { ca: pem('ca'), requestCert: true, rejectUnauthorized: false } : {};
+const server = options.tls ? https.createServer({ cert: pem('cert'), key: pem('key'), ...mutual }) : http.createServer();
 server.keepAliveTimeout = options.keepAlive;
 await new Promise((listening) => { server.listen(options.port, '127.0.0.1', listening); });
 const issuer = `http${options.tls ? 's' : ''}://127.0.0.1:${server.address().port}`;
@@ -74,8 +91,11 @@ const provider = new Provider(issuer, {
   clockTolerance: 0,
   cookies: { keys: [randomBytes(16).toString('hex')] },
   jwks: { keys: [key] },
+  clientAuthMethods: [
+    'none', 'client_secret_basic', 'client_secret_post', 'private_key_jwt', ...(options.mtls ? ['tls_client_auth'] : []),
+  ],
   clientDefaults: { id_token_signed_response_alg: 'ES256' },
-  enabledJWA: { idTokenSigningAlgValues: ['ES256'] },
+  enabledJWA: { idTokenSigningAlgValues: ['ES256'], clientAuthSigningAlgValues: ['ES256', 'RS256'] },
   scopes: ['openid', 'offline_access'],
   findAccount: (_ctx, sub) => ({ accountId: sub, claims: () => ({ sub }) }),
   rotateRefreshToken: () => live.rotate,
@@ -86,8 +106,18 @@ const provider = new Provider(issuer, {
   features: {
     clientCredentials: { enabled: true },
     deviceFlow: { enabled: true },
-    devInteractions: { enabled: false },
+    // Pages with forms, for a login and a consent: any name and any password will do.
+    devInteractions: { enabled: options.pages ?? false },
+    pushedAuthorizationRequests: { enabled: true, requirePushedAuthorizationRequests: options.par ?? false },
     revocation: { enabled: true },
+    mTLS: {
+      enabled: options.mtls ?? false,
+      tlsClientAuth: true,
+      certificateBoundAccessTokens: true,
+      getCertificate: (ctx) => ctx.socket.getPeerX509Certificate()?.toString(),
+      certificateAuthorized: (ctx) => ctx.socket.authorized,
+      certificateSubjectMatches: (ctx, _property, expected) => ctx.socket.getPeerX509Certificate()?.subject === expected,
+    },
     resourceIndicators: {
       enabled: true,
       defaultResource: () => audience,
@@ -98,6 +128,8 @@ const provider = new Provider(issuer, {
     },
   },
 });
+
+console.warn = warn;
 
 async function grant(clientId, scope = apiScope) {
   const made = new provider.Grant({ accountId: 'alice', clientId });

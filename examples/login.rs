@@ -1,0 +1,228 @@
+//! A command-line program that logs its user in, as you would ship it: copy it, and change [`OWN`].
+//!
+//! ```sh
+//! login login [--device]   # by the browser in front of you; or by a code, for a machine without one
+//! login whoami             # who the API says that you are
+//! login call URL           # any address of the API
+//! login logout             # here and at the server
+//! ```
+//!
+//! The token is in a file that only its user can read. Two of these programs at once share one refresh: whichever comes second
+//! takes what the first one has stored. Without arguments it shows all this on a server of its own.
+
+#![allow(clippy::print_stdout, reason = "an example shows what it does")]
+
+mod loopback;
+
+use std::env;
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::thread;
+
+use ureq_auth::oauth2::Issuer;
+use ureq_auth::{Client, Error, FileStore, Session};
+
+type Failure = Box<dyn std::error::Error>;
+
+/// What is the program's own. Change it.
+const OWN: Settings<'static> = Settings {
+    name: "login-example",
+    issuer: "https://id.example.com",
+    client_id: "login-example",
+    // Most servers need offline_access to issue a refresh token; without one the user logs in again and again.
+    scope: "openid offline_access",
+    api: "https://api.example.com",
+    whoami: "/me",
+};
+
+const USAGE: &str = "usage: login [login [--device] | whoami | call URL | logout]";
+
+#[derive(Clone, Copy)]
+struct Settings<'a> {
+    /// Of the directory with the token file.
+    name: &'a str,
+    issuer: &'a str,
+    client_id: &'a str,
+    scope: &'a str,
+    /// The token goes to this origin, and to no other.
+    api: &'a str,
+    whoami: &'a str,
+}
+
+fn main() -> Result<(), Failure> {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    if arguments.is_empty() {
+        return demo();
+    }
+    run(OWN, state_directory(OWN.name)?, &arguments, open_browser).map_err(explained)
+}
+
+/// What the user can do about it, in this program's own words.
+fn explained(error: Failure) -> Failure {
+    match Error::find(&*error) {
+        Some(error) if error.is_login_required() => format!("{error}: run \"login login\"").into(),
+        _ => error,
+    }
+}
+
+fn run(own: Settings<'_>, directory: PathBuf, arguments: &[&str], open: Open) -> Result<(), Failure> {
+    // The server's addresses, asked for at each start: they change seldom, but they do.
+    let issuer = Issuer::discover(own.issuer)?;
+    let file = FileStore::new(directory.join("token.json"));
+    let session = Session::builder(issuer.after_login(own.client_id)).store(file).build()?;
+    match arguments {
+        ["login"] => log_in(own, &issuer, &session, Some(open)),
+        ["login", "--device"] => log_in(own, &issuer, &session, None),
+        ["whoami"] => call(own, session, &format!("{}{}", own.api, own.whoami)),
+        ["call", url] => call(own, session, url),
+        ["logout"] => {
+            // Whatever the server says, this machine has forgotten the token.
+            issuer.revocation(own.client_id)?.log_out(&session)?;
+            println!("Logged out.");
+            Ok(())
+        }
+        _ => Err(USAGE.into()),
+    }
+}
+
+type Open = fn(&str) -> io::Result<()>;
+
+fn log_in(own: Settings<'_>, issuer: &Issuer, session: &Session, open: Option<Open>) -> Result<(), Failure> {
+    // Not every server has it, and it is only needed where there is no browser.
+    let by_device = || issuer.device_code(own.client_id)?.scope(own.scope).log_in(|prompt| println!("{prompt}"));
+    let token = match open {
+        None => by_device()?,
+        Some(open) => {
+            let login = issuer.browser_login(own.client_id)?.scope(own.scope);
+            let open = |url: &str| {
+                println!("Log in with your browser. If it does not open, open this address in it:\n{url}");
+                open(url)
+            };
+            login.log_in_or(open, |_| by_device())?
+        }
+    };
+    session.set(token)?;
+    println!("Logged in.");
+    Ok(())
+}
+
+fn call(own: Settings<'_>, session: Session, url: &str) -> Result<(), Failure> {
+    let client = Client::new(session, own.api)?;
+    println!("{}", client.get(url).call()?.body_mut().read_to_string()?);
+    Ok(())
+}
+
+/// The user's own browser. An error where there is none: then the login goes by a code.
+fn open_browser(url: &str) -> io::Result<()> {
+    let mut command = if cfg!(target_os = "macos") {
+        Command::new("open")
+    } else if cfg!(windows) {
+        let mut command = Command::new("rundll32");
+        command.arg("url.dll,FileProtocolHandler");
+        command
+    } else if env::var_os("DISPLAY").is_some() || env::var_os("WAYLAND_DISPLAY").is_some() {
+        Command::new("xdg-open")
+    } else {
+        // Without a screen it would take a browser for terminals, or none.
+        return Err(io::Error::new(io::ErrorKind::NotFound, "there is no screen"));
+    };
+    command.arg(url).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().map(drop)
+}
+
+/// A directory of the user's own, which nobody else can look into.
+fn state_directory(name: &str) -> Result<PathBuf, Failure> {
+    let home = || env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state"));
+    let state = env::var_os("XDG_STATE_HOME").map(PathBuf::from).or_else(home);
+    let directory = state.ok_or("neither XDG_STATE_HOME nor HOME is set")?.join(name);
+    create_private(&directory)?;
+    Ok(directory)
+}
+
+fn create_private(directory: &PathBuf) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(directory)
+}
+
+// From here on: a server and a user that agree to everything, so that this runs anywhere.
+
+static ORIGIN: OnceLock<String> = OnceLock::new();
+static REFRESHES: AtomicU32 = AtomicU32::new(0);
+
+fn demo() -> Result<(), Failure> {
+    let server = ORIGIN.get_or_init(|| loopback::serve(answer).unwrap_or_default());
+    let own = Settings { issuer: server, api: server, ..OWN };
+    let directory = env::temp_dir().join(format!("login-{}", std::process::id()));
+    create_private(&directory)?;
+    let act = |arguments: &[&str]| {
+        println!("\n$ login {}", arguments.join(" "));
+        run(own, directory.clone(), arguments, agree)
+    };
+    act(&["login"])?;
+    act(&["whoami"])?;
+    act(&["call", &format!("{server}/notes")])?;
+
+    println!("\n$ login whoami & login whoami    # at once, and the token has expired");
+    thread::sleep(std::time::Duration::from_secs(2));
+    thread::scope(|scope| {
+        let both = [(); 2].map(|()| {
+            scope.spawn(|| run(own, directory.clone(), &["whoami"], agree).map_err(|error| error.to_string()))
+        });
+        both.into_iter().try_for_each(|one| one.join().map_err(|_| "a thread panicked".to_owned())?)
+    })?;
+    println!("refreshes: {}", REFRESHES.load(SeqCst));
+
+    act(&["logout"])?;
+    let error = act(&["whoami"]).err().ok_or("the server must not know this user any more")?;
+    println!("{}", explained(error));
+    act(&["login", "--device"])?;
+    act(&["logout"])?;
+    fs::remove_dir_all(directory)?;
+    if REFRESHES.load(SeqCst) == 1 { Ok(()) } else { Err("one refresh should have served them both".into()) }
+}
+
+/// A browser whose user agrees at once: the server would send it back to where the address says.
+fn agree(url: &str) -> io::Result<()> {
+    let query = url.split_once('?').map_or("", |(_, query)| query);
+    let value = |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name)).unwrap_or_default().to_owned();
+    let redirect = value("redirect_uri=").replace("%3A", ":").replace("%2F", "/");
+    let back = format!("{redirect}?code=agreed&state={}", value("state="));
+    thread::spawn(move || ureq::get(back).call());
+    Ok(())
+}
+
+/// The server: the token of a login lives for two seconds, and each one after it for an hour.
+fn answer(path: &str, authorization: &str, body: &str) -> (u16, String) {
+    let origin = ORIGIN.get().map_or("", String::as_str);
+    match path {
+        "/.well-known/oauth-authorization-server" => (
+            200,
+            format!(
+                r#"{{"issuer":"{origin}","authorization_endpoint":"{origin}/authorize","token_endpoint":"{origin}/token",
+                    "device_authorization_endpoint":"{origin}/device","revocation_endpoint":"{origin}/revoke"}}"#
+            ),
+        ),
+        "/device" => (
+            200,
+            format!(
+                r#"{{"device_code":"demo","user_code":"WDJB-MJHT","verification_uri":"{origin}/login","interval":1}}"#
+            ),
+        ),
+        "/token" if body.contains("grant_type=refresh_token") => {
+            REFRESHES.fetch_add(1, SeqCst);
+            (200, r#"{"access_token":"token-2","refresh_token":"r-2","expires_in":3600}"#.into())
+        }
+        "/token" => (200, r#"{"access_token":"token-1","refresh_token":"r-1","expires_in":2}"#.into()),
+        "/revoke" => (200, "{}".into()),
+        "/me" if authorization.starts_with("Bearer token-") => (200, r#"{"name":"alice"}"#.into()),
+        "/notes" if authorization.starts_with("Bearer token-") => (200, r#"["buy milk"]"#.into()),
+        _ => (401, "{}".into()),
+    }
+}
