@@ -10,6 +10,7 @@
 
 mod calls;
 mod gate;
+mod leases;
 mod outside;
 mod pauses;
 mod refreshes;
@@ -209,6 +210,9 @@ scenarios! {
         session_refused_and_not_replaced;
         session_refusals_count_once;
         session_set_while_a_flight_is_rejected;
+    }
+    leases {
+        session_store_lease_runs_out;
     }
     stores {
         session_store_follows;
