@@ -68,7 +68,7 @@
 //!
 //! # Features
 //!
-//! Features are additive. Default are `rustls`, `gzip` and `json`. All but the last two lines forward to the ureq feature of
+//! Features are additive. Default are `rustls`, `gzip` and `json`. All but the last three lines forward to the ureq feature of
 //! the same name and imply `ureq`.
 //!
 //! | feature | what it adds |
@@ -79,6 +79,7 @@
 //! | `multipart`, `cookies`, `socks-proxy` | as in ureq |
 //! | `ureq` | the client and `oauth2`, without any of the above |
 //! | `file-store` | `FileStore`: the token in a file, shared by processes |
+//! | `store-kit` | `store_kit`: tests for a [`TokenStore`] of your own |
 //!
 //! With `default-features = false` and no feature at all there is a session on a source of your own, and no HTTP.
 //!
@@ -108,6 +109,8 @@ mod proof;
 mod session;
 mod source;
 mod store;
+#[cfg(feature = "store-kit")]
+pub mod store_kit;
 mod sync;
 mod token;
 

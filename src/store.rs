@@ -117,7 +117,8 @@ pub trait Exclusive {
     /// Stores a token in the place of what is there. When this returns, a power cut does not undo it.
     ///
     /// Where the section can be lost, the store itself refuses a save under a lost one, in one step with the save: what is
-    /// there then is another session's, and later.
+    /// there then is another session's, and later. Where a lock ends with its transaction, a save may end the section; what
+    /// is asked of it after that enters it again, and is refused if somebody has saved meanwhile.
     ///
     /// # Errors
     ///
