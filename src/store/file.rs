@@ -10,6 +10,7 @@
 //! All have mode 0600 from before their first byte. None is written or trusted through a symbolic link.
 
 mod checked;
+mod sealed;
 mod section;
 
 use std::ffi::OsString;
@@ -71,6 +72,8 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(16);
 pub struct FileStore {
     path: PathBuf,
     if_wide: IfWide,
+    /// What becomes of the text in the file.
+    sealing: Option<Box<dyn sealed::Sealing>>,
     /// Has a new file taken the place of the old one yet, in this process?
     proven: AtomicBool,
     /// Have the rights of its directory been looked at?
@@ -82,7 +85,13 @@ impl FileStore {
     pub fn new(path: impl AsRef<Path>) -> Self {
         // Without the slash at the end that would have the files beside it inside it.
         let path = std::path::absolute(path).unwrap_or_default().components().collect();
-        FileStore { path, if_wide: IfWide::Refuse, proven: AtomicBool::new(false), looked: AtomicBool::new(false) }
+        FileStore {
+            path,
+            if_wide: IfWide::Refuse,
+            sealing: None,
+            proven: AtomicBool::new(false),
+            looked: AtomicBool::new(false),
+        }
     }
 
     /// Narrows the mode of the token file and its lock file to 0600 where other users can read or change them, instead of
@@ -145,10 +154,16 @@ impl FileStore {
         if text.len() as u64 > MAX_LENGTH {
             return Ok(Read::Foreign("it is too long"));
         }
+        if let Some(sealing) = &self.sealing {
+            match sealing.open(&self.path, &text) {
+                Ok(opened) => text = opened,
+                Err(error) => return Ok(Read::Kept(error)),
+            }
+        }
         match text::read(&text) {
             Ok(stored) => Ok(Read::Stored(stored)),
             Err(Unreadable::Foreign(why)) => Ok(Read::Foreign(why)),
-            Err(later @ Unreadable::Later(_)) => Ok(Read::Later(Error::store(format!(
+            Err(later @ Unreadable::Later(_)) => Ok(Read::Kept(Error::store(format!(
                 "the token file {} {later}: use that program, or remove the file and log in again",
                 self.path.display()
             )))),
@@ -200,7 +215,8 @@ enum Read {
     Nothing,
     Stored(Stored),
     Foreign(&'static str),
-    Later(Error),
+    /// What is to stay as it is: a later version, or a seal that cannot be opened.
+    Kept(Error),
 }
 
 impl fmt::Debug for FileStore {
