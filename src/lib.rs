@@ -128,7 +128,10 @@ pub use policy::Policy;
 pub use proof::fuzzing;
 pub use session::{Session, SessionBuilder};
 pub use source::{Fetch, SourceError, TokenSource};
-#[cfg(all(feature = "file-store", any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
+#[cfg(all(
+    feature = "file-store",
+    any(target_os = "linux", target_os = "android", target_os = "freebsd", target_vendor = "apple")
+))]
 pub use store::FileStore;
 pub use store::{Exclusive, MemoryStore, Stored, TokenStore};
 pub use token::Token;
@@ -196,7 +199,10 @@ mod pages {
         mod http_status_as_error {}
         #[doc = include_str!("../docs/tenants.md")]
         mod tenants {}
-        #[cfg(all(feature = "file-store", any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
+        #[cfg(all(
+            feature = "file-store",
+            any(target_os = "linux", target_os = "android", target_os = "freebsd", target_vendor = "apple")
+        ))]
         #[doc = include_str!("../docs/token-files.md")]
         mod token_files {}
     }

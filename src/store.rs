@@ -3,7 +3,10 @@
 //! A store holds one token, the one of one login. Sessions in any number of processes may share it; what keeps them from
 //! using one refresh token twice is the exclusive section, which one of them at a time is in.
 
-#[cfg(all(feature = "file-store", any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
+#[cfg(all(
+    feature = "file-store",
+    any(target_os = "linux", target_os = "android", target_os = "freebsd", target_vendor = "apple")
+))]
 mod file;
 mod memory;
 pub(crate) mod text;
@@ -16,7 +19,10 @@ use crate::clock::Tick;
 use crate::token::Secret;
 use crate::{Error, Result, Token};
 
-#[cfg(all(feature = "file-store", any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
+#[cfg(all(
+    feature = "file-store",
+    any(target_os = "linux", target_os = "android", target_os = "freebsd", target_vendor = "apple")
+))]
 pub use file::FileStore;
 pub use memory::MemoryStore;
 

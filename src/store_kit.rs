@@ -1,4 +1,4 @@
-//! A kit that tests any [`TokenStore`]: what a store has to survive, tried on the store itself (feature `store-kit`).
+//! A kit that tests any [`TokenStore`](crate::TokenStore): what a store has to survive, tried on the store itself (feature `store-kit`).
 //!
 //! A test of the store's implements [`Bench`] and looks at the [`Report`] of [`run`]:
 //!

@@ -16,7 +16,7 @@ pub trait Bench: Sync {
     /// The store, as a process beside the others opens it: a connection of its own, where there are connections.
     fn open(&self) -> Box<dyn TokenStore>;
 
-    /// A command that starts a process which opens the same store and calls [`hold`]; its standard input and output are
+    /// A command that starts a process which opens the same store and calls [`hold`](super::hold); its standard input and output are
     /// the kit's. Needed for holders that die, are stopped, or save too late.
     fn holder(&self) -> Option<Command> {
         None
