@@ -100,7 +100,7 @@
 //!
 //! # Features
 //!
-//! Features are additive. Default are `rustls`, `gzip` and `json`. All but the last four lines forward to the ureq feature of
+//! Features are additive. Default are `rustls`, `gzip` and `json`. All but the last five lines forward to the ureq feature of
 //! the same name and imply `ureq`.
 //!
 //! | feature | what it adds |
@@ -113,6 +113,7 @@
 //! | `browser` | `oauth2::BrowserLogin`: a login by the browser on this machine |
 //! | `key` | `oauth2::SigningKey`: assertions signed by a key in a PEM file |
 //! | `file-store` | [`FileStore`]: the token in a file, shared by processes |
+//! | `store-kit` | `store_kit`: tests for a [`TokenStore`] of your own |
 //!
 //! With `default-features = false` and no feature at all there is a session on a source of your own, and no HTTP.
 //!
@@ -209,6 +210,8 @@ mod proof;
 mod session;
 mod source;
 mod store;
+#[cfg(feature = "store-kit")]
+pub mod store_kit;
 mod sync;
 mod token;
 
@@ -226,7 +229,10 @@ pub use policy::Policy;
 pub use proof::fuzzing;
 pub use session::{Session, SessionBuilder};
 pub use source::{Fetch, SourceError, TokenSource};
-#[cfg(all(feature = "file-store", any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
+#[cfg(all(
+    feature = "file-store",
+    any(target_os = "linux", target_os = "android", target_os = "freebsd", target_vendor = "apple")
+))]
 pub use store::FileStore;
 pub use store::{Exclusive, MemoryStore, Stored, TokenStore};
 pub use token::Token;
@@ -301,7 +307,10 @@ mod pages {
         mod logins {}
         #[doc = include_str!("../docs/tenants.md")]
         mod tenants {}
-        #[cfg(all(feature = "file-store", any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
+        #[cfg(all(
+            feature = "file-store",
+            any(target_os = "linux", target_os = "android", target_os = "freebsd", target_vendor = "apple")
+        ))]
         #[doc = include_str!("../docs/token-files.md")]
         mod token_files {}
     }

@@ -3,7 +3,10 @@
 //! A store holds one token, the one of one login. Sessions in any number of processes may share it; what keeps them from
 //! using one refresh token twice is the exclusive section, which one of them at a time is in.
 
-#[cfg(all(feature = "file-store", any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
+#[cfg(all(
+    feature = "file-store",
+    any(target_os = "linux", target_os = "android", target_os = "freebsd", target_vendor = "apple")
+))]
 mod file;
 mod memory;
 pub(crate) mod text;
@@ -16,7 +19,10 @@ use crate::clock::Tick;
 use crate::token::Secret;
 use crate::{Error, Result, Token};
 
-#[cfg(all(feature = "file-store", any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
+#[cfg(all(
+    feature = "file-store",
+    any(target_os = "linux", target_os = "android", target_os = "freebsd", target_vendor = "apple")
+))]
 pub use file::FileStore;
 pub use memory::MemoryStore;
 
@@ -96,7 +102,29 @@ pub trait Exclusive {
     /// [`ErrorKind::Store`](crate::ErrorKind::Store), with what stands in the way.
     fn prepare(&mut self) -> Result<()>;
 
+    /// Is the section still this one's, and will it be for `needed` longer? Asked before *each* token request, the first one
+    /// included, with the time that this one may take; a save comes after it, for which the store adds its own time-out.
+    ///
+    /// For a store whose section can be lost while its holder lives: a lease that runs out, a connection that breaks. It renews
+    /// the lease, or looks whether the connection is there. A refresh token that two sessions spend ends the login (RFC 9700
+    /// section 4.14.2). A lock that only its holder's end takes away, the operating system's own say, has nothing to do here:
+    /// that is the default.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) ([`Error::store_busy`]) if the section is lost,
+    /// [`ErrorKind::Store`](crate::ErrorKind::Store) for the rest. Nothing is sent then, and the flight ends; the session tries
+    /// again after a pause, from the lock on.
+    fn hold_for(&mut self, needed: Duration) -> Result<()> {
+        let _until_the_holder_ends = needed;
+        Ok(())
+    }
+
     /// Stores a token in the place of what is there. When this returns, a power cut does not undo it.
+    ///
+    /// Where the section can be lost, the store itself refuses a save under a lost one, in one step with the save: what is
+    /// there then is another session's, and later. Where a lock ends with its transaction, a save may end the section; what
+    /// is asked of it after that enters it again, and is refused if somebody has saved meanwhile.
     ///
     /// # Errors
     ///

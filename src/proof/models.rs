@@ -10,6 +10,7 @@
 
 mod calls;
 mod gate;
+mod leases;
 mod nodes;
 mod outside;
 mod pauses;
@@ -223,6 +224,9 @@ scenarios! {
         session_accepted_token_is_not_waited_for;
         session_address_that_refuses_every_token;
         session_address_that_accepts_again;
+    }
+    leases {
+        session_store_lease_runs_out;
     }
     stores {
         session_store_follows;

@@ -22,6 +22,10 @@ const PATIENCE: Duration = Duration::from_secs(1);
 struct NoStore;
 
 impl Between for NoStore {
+    fn may_send(&mut self) -> Result<(), SourceError> {
+        Ok(())
+    }
+
     fn look(&mut self, _: Option<&Token>) -> Look {
         Look::Same
     }
@@ -186,6 +190,13 @@ impl Shared {
         let mut other: Option<Token> = None;
         loop {
             let used = other.as_ref().or(previous);
+            // The repeat after a refusal asks as well: a lease may have run out while the server thought about it.
+            if let Err(error) = between.may_send() {
+                return match between.look(used) {
+                    Look::Serves(token) => Answer::Adopted(token),
+                    _ => Answer::Failed { error, renewed },
+                };
+            }
             let sent = self.clock.now();
             let time_left = self.policy.budget.saturating_sub(sent.since(refresh.begin));
             let mut error = match self.source.fetch(Fetch { previous: used, time_left }) {

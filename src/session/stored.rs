@@ -7,7 +7,8 @@
 //!                      prepare ─► exchange ─► save ─► publish ─► unlock ─► tell observers
 //! ```
 //!
-//! - Nothing is exchanged without the store's lock, nor before the store is known to be writable.
+//! - Nothing is exchanged without the store's lock, nor before the store is known to be writable. Before each attempt the
+//!   store is asked whether the lock still stands: a lease may have run out.
 //! - A token is stored before any thread of ours uses it. If that fails it is used all the same, is marked unsaved, and is
 //!   saved at the next chance: the next call, or the drop of the session. Nothing is exchanged before that.
 //! - Tokens are compared by their text. Whoever finds another one than it knows takes it: it is the later one.
@@ -76,8 +77,11 @@ pub(super) struct Exchange<'a> {
     pub(super) ask: &'a dyn Fn(Option<&Token>, &mut dyn Between) -> Answer,
 }
 
-/// What happens between two attempts: with a store, another token may be there by now.
+/// What happens before an attempt and between two: with a store, another token may be there by now.
 pub(super) trait Between {
+    /// Does the store's lock stand for as long as an attempt may take? An error: nothing may be sent.
+    fn may_send(&mut self) -> Result<(), SourceError>;
+
     /// Looks again.
     fn look(&mut self, used: Option<&Token>) -> Look;
 

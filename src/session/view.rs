@@ -68,6 +68,11 @@ impl View<'_> {
         self.policy.time_to_wait(self.clock.now().since(refresh.begin))
     }
 
+    /// The most that an attempt begun now may take.
+    pub(super) fn time_left(&self, refresh: Refresh) -> Duration {
+        self.policy.budget.saturating_sub(self.clock.now().since(refresh.begin))
+    }
+
     /// A token from the store, with its life as far as clocks can tell.
     pub(super) fn restored(&self, mut token: Token) -> Token {
         token.life = self.restored_life(&token);

@@ -10,6 +10,7 @@
 //! All have mode 0600 from before their first byte. None is written or trusted through a symbolic link.
 
 mod checked;
+mod sealed;
 mod section;
 
 use std::ffi::OsString;
@@ -71,6 +72,8 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(16);
 pub struct FileStore {
     path: PathBuf,
     if_wide: IfWide,
+    /// What becomes of the text in the file.
+    sealing: Option<Box<dyn sealed::Sealing>>,
     /// Has a new file taken the place of the old one yet, in this process?
     proven: AtomicBool,
     /// Have the rights of its directory been looked at?
@@ -82,7 +85,13 @@ impl FileStore {
     pub fn new(path: impl AsRef<Path>) -> Self {
         // Without the slash at the end that would have the files beside it inside it.
         let path = std::path::absolute(path).unwrap_or_default().components().collect();
-        FileStore { path, if_wide: IfWide::Refuse, proven: AtomicBool::new(false), looked: AtomicBool::new(false) }
+        FileStore {
+            path,
+            if_wide: IfWide::Refuse,
+            sealing: None,
+            proven: AtomicBool::new(false),
+            looked: AtomicBool::new(false),
+        }
     }
 
     /// Narrows the mode of the token file and its lock file to 0600 where other users can read or change them, instead of
@@ -96,6 +105,27 @@ impl FileStore {
     #[must_use]
     pub fn narrow_mode(mut self) -> Self {
         self.if_wide = IfWide::Narrow;
+        self
+    }
+
+    /// Seals what is in the file: `seal` is given the text that is to be stored, `open` what `seal` has made of it. For DPAPI,
+    /// `systemd-creds`, a TPM, a key in the kernel's keyring or one that a passphrase has made. Rights, locks and the rest are
+    /// as without it.
+    ///
+    /// `seal` is also tried before each token request, with nothing to seal: without its key, no refresh token is spent. What
+    /// `open` cannot open is an error ([`ErrorKind::Store`](crate::ErrorKind::Store)) that says so, and the file is left alone:
+    /// nothing is moved aside, and neither a save nor a logout overwrites it. A seal should also tell when what it holds was
+    /// changed (authenticated encryption). The text is wiped when it has been used; copies that a closure makes are its own.
+    ///
+    /// An error of a closure becomes part of the store's error, so its text must hold no secret. All processes that share the
+    /// file need the same seal. Files of before are not sealed: let `open` give back what begins with `{` as it is, once.
+    #[must_use]
+    pub fn sealed(
+        mut self,
+        seal: impl Fn(&[u8]) -> std::io::Result<Vec<u8>> + Send + Sync + 'static,
+        open: impl Fn(&[u8]) -> std::io::Result<Vec<u8>> + Send + Sync + 'static,
+    ) -> Self {
+        self.sealing = Some(sealed::by(seal, open));
         self
     }
 
@@ -145,10 +175,16 @@ impl FileStore {
         if text.len() as u64 > MAX_LENGTH {
             return Ok(Read::Foreign("it is too long"));
         }
+        if let Some(sealing) = &self.sealing {
+            match sealing.open(&self.path, &text) {
+                Ok(opened) => text = opened,
+                Err(error) => return Ok(Read::Kept(error)),
+            }
+        }
         match text::read(&text) {
             Ok(stored) => Ok(Read::Stored(stored)),
             Err(Unreadable::Foreign(why)) => Ok(Read::Foreign(why)),
-            Err(later @ Unreadable::Later(_)) => Ok(Read::Later(Error::store(format!(
+            Err(later @ Unreadable::Later(_)) => Ok(Read::Kept(Error::store(format!(
                 "the token file {} {later}: use that program, or remove the file and log in again",
                 self.path.display()
             )))),
@@ -200,7 +236,8 @@ enum Read {
     Nothing,
     Stored(Stored),
     Foreign(&'static str),
-    Later(Error),
+    /// What is to stay as it is: a later version, or a seal that cannot be opened.
+    Kept(Error),
 }
 
 impl fmt::Debug for FileStore {

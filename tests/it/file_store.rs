@@ -230,3 +230,4 @@ mod lock;
 mod modes;
 mod paths;
 mod refused;
+mod sealed;

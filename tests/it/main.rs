@@ -7,7 +7,10 @@ mod support;
 #[cfg(any(feature = "ureq", feature = "file-store"))]
 mod again;
 
-#[cfg(all(feature = "file-store", any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
+#[cfg(all(
+    feature = "file-store",
+    any(target_os = "linux", target_os = "android", target_os = "freebsd", target_vendor = "apple")
+))]
 mod file_store;
 mod flight_rules;
 mod flight_rules_verdicts;

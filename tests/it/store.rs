@@ -27,6 +27,8 @@ struct Inner {
     /// Done once, just before a step of that name.
     between: Vec<(&'static str, Hook)>,
     answers: Vec<Result<Token, SourceError>>,
+    /// The lock is a lease, which is asked before each attempt: the log says for how long.
+    is_lease: bool,
     /// How long a wait for the lock may be, at most.
     patience: Option<Duration>,
     session: Option<Session>,
@@ -184,6 +186,14 @@ impl Exclusive for Inside<'_> {
         self.0.step("prepare", "")
     }
 
+    fn hold_for(&mut self, needed: Duration) -> Result<(), Error> {
+        if !self.0.lock().is_lease {
+            return Ok(());
+        }
+        let step = self.0.step("hold", &format!("for {} s", needed.as_secs()));
+        step.map_err(|_| Error::store_busy("the-lease is somebody else's"))
+    }
+
     fn save(&mut self, stored: &Stored) -> Result<(), Error> {
         let value: serde_json::Value = serde_json::from_str(&stored.to_text()).unwrap();
         let out = self.0.out();
@@ -236,6 +246,7 @@ fn expired() -> (World, Session) {
 }
 
 mod behind;
+mod lease;
 mod login;
 mod lost;
 mod memory;

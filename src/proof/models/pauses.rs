@@ -21,7 +21,7 @@ fn patient() -> Policy {
 }
 
 /// As many attempts in a flight as the source's outcome allows, up to three.
-fn persistent() -> Policy {
+pub(super) fn persistent() -> Policy {
     let second = Duration::from_secs(1);
     policy().with_attempts(3).with_backoff(second, second).with_patience(Duration::ZERO)
 }

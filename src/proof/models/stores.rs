@@ -61,7 +61,7 @@ impl Exclusive for Inside<'_> {
 }
 
 /// A token that is renewed with a refresh token, as `FileStore` writes it.
-fn stored(number: usize) -> Stored {
+pub(super) fn stored(number: usize) -> Stored {
     let text = format!(r#"{{"version":1,"access_token":"t{number}","refresh_token":"r{number}"}}"#);
     Stored::from_text(&text).expect("as FileStore writes it")
 }

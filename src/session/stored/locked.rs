@@ -4,7 +4,7 @@ use super::known::Known;
 use super::{Answer, Between, Exchange, Lock, Look, Notices, Unsaved};
 use crate::Result;
 use crate::outcome::Outcome;
-use crate::session::view::{Replaces, Request, View};
+use crate::session::view::{Refresh, Replaces, Request, View};
 use crate::source::SourceError;
 use crate::store::{Exclusive, Stored};
 use crate::sync;
@@ -68,8 +68,7 @@ impl<'a> Locked<'a> {
             Some(refusal) => return Err(SourceError::refused_before(refusal)),
         };
         self.inside.prepare().map_err(SourceError::of_store)?;
-        let answer =
-            (exchange.ask)(used, &mut Inside { locked: self, view, request: exchange.refresh.request, notices });
+        let answer = (exchange.ask)(used, &mut Inside { locked: self, view, refresh: exchange.refresh, notices });
         match (answer, refusal) {
             (Answer::Fetched(token), _) => {
                 notices.save_error = self.save(view, &token).err();
@@ -156,18 +155,25 @@ impl<'a> Locked<'a> {
 struct Inside<'a, 's> {
     locked: &'a mut Locked<'s>,
     view: View<'a>,
-    request: Request,
+    refresh: Refresh,
     notices: &'a mut Notices,
 }
 
 impl Between for Inside<'_, '_> {
+    fn may_send(&mut self) -> Result<(), SourceError> {
+        let needed = self.view.time_left(self.refresh);
+        self.locked.inside.hold_for(needed).map_err(SourceError::of_store)?;
+        // That may have taken a while.
+        in_time(self.view, self.refresh)
+    }
+
     fn look(&mut self, used: Option<&Token>) -> Look {
         // Nobody should have changed the store while we are in the section; somebody who copies files may have.
         let known = self.locked.known.stored();
         match self.locked.find(self.view) {
             // Nobody has: what `used` has more than that could not be stored.
             Ok(Some(found)) if is_same(Some(&found.stored), known.as_ref()) => Look::Same,
-            Ok(Some(found)) if found.serves(self.view, used, self.request) => Look::Serves(found.token),
+            Ok(Some(found)) if found.serves(self.view, used, self.refresh.request) => Look::Serves(found.token),
             Ok(Some(found)) if used.is_none_or(|used| !found.stored.has_key_of(used)) => match found.stored.refusal() {
                 None => Look::Other(found.token),
                 Some(_) => Look::Same,
@@ -220,6 +226,16 @@ impl Found {
         let is_asked_for = !matches!(request.replaces, Replaces::Good(_));
         let is_other = used.is_none_or(|used| !self.stored.has_access_of(used));
         is_asked_for && is_other && view.is_good(&self.token, request)
+    }
+}
+
+/// An error if too little of the flight's time is left for an attempt: the device may have slept meanwhile.
+pub(super) fn in_time(view: View<'_>, refresh: Refresh) -> Result<(), SourceError> {
+    match view.time_to_wait(refresh).is_zero() {
+        false => Ok(()),
+        true => Err(SourceError::unavailable(
+            "the wait for the store took most of the flight's time (Policy::with_budget); nothing was sent",
+        )),
     }
 }
 

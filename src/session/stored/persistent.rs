@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::known::{Known, Memory};
-use super::locked::Locked;
+use super::locked::{Locked, in_time};
 use super::{Answer, Exchange, Lock as _, Notices, Obtained, Persist, Unsaved};
 use crate::Result;
 use crate::session::view::View;
@@ -60,11 +60,8 @@ impl Persist for Persistent {
             Ok(locked) => locked,
             Err(error) => return Obtained::without_store(Answer::failed(SourceError::of_store(error))),
         };
-        // The device may have slept meanwhile.
-        if view.time_to_wait(exchange.refresh).is_zero() {
-            return Obtained::without_store(Answer::failed(SourceError::unavailable(
-                "the wait for the store took most of the flight's time (Policy::with_budget); nothing was sent",
-            )));
+        if let Err(late) = in_time(view, exchange.refresh) {
+            return Obtained::without_store(Answer::failed(late));
         }
         let mut notices = Notices::default();
         // While we waited, somebody may have logged in or out: then there is nothing to be refreshed.

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
+use zeroize::Zeroizing;
 
 use super::checked::{IfWide, check, check_is_file, failed, is_at, open, own};
 use super::{FileStore, MAX_LENGTH, Read};
@@ -42,7 +43,7 @@ impl TokenStore for FileStore {
         match self.read()? {
             Read::Nothing => Ok(None),
             Read::Stored(stored) => Ok(Some(stored)),
-            Read::Later(error) => Err(error),
+            Read::Kept(error) => Err(error),
             // By its name it may be another file by now; inside the section it is not.
             Read::Foreign(why) => match self.exclusive(ASIDE) {
                 Ok(mut section) => section.load(),
@@ -88,7 +89,11 @@ impl<'a> Section<'a> {
     }
 
     fn write(&mut self, stored: &Stored) -> Result<()> {
-        let text = stored.to_text();
+        let mut text = Zeroizing::new(std::mem::take(&mut *stored.to_text()).into_bytes());
+        if let Some(sealing) = &self.store.sealing {
+            // The text itself is wiped by that.
+            text = Zeroizing::new(sealing.seal(&self.store.path, &text)?);
+        }
         if text.len() as u64 > MAX_LENGTH {
             return Err(Error::store(format!(
                 "{} is too small for this token: it is too long",
@@ -100,7 +105,7 @@ impl<'a> Section<'a> {
             None => self.begin()?,
         };
         let path = &self.store.path;
-        if let Err(error) = self.replace(&mut next.file, text.as_bytes()) {
+        if let Err(error) = self.replace(&mut next.file, &text) {
             self.discard(&next);
             return Err(failed("written", path, &error));
         }
@@ -159,7 +164,7 @@ impl Exclusive for Section<'_> {
             Read::Nothing => Ok(None),
             Read::Stored(stored) => Ok(Some(stored)),
             Read::Foreign(why) => Err(self.put_aside(why)?),
-            Read::Later(error) => Err(error),
+            Read::Kept(error) => Err(error),
         }
     }
 
@@ -177,6 +182,9 @@ impl Exclusive for Section<'_> {
             // There are files that can be read and written, and nothing can take their place: mounts of their own, say. That
             // is found out with a token that is there already.
             self.write(found)?;
+        }
+        if let Some(sealing) = &self.store.sealing {
+            sealing.seal(&self.store.path, b"")?;
         }
         let length = fs::symlink_metadata(&self.store.path).map_or(0, |metadata| metadata.len().min(MAX_LENGTH));
         let room = RESERVE.max(2 * usize::try_from(length).unwrap_or(0));
@@ -196,7 +204,7 @@ impl Exclusive for Section<'_> {
                     let kept = self.put_aside(why)?;
                     log::warn!("{kept}");
                 }
-                Read::Later(error) => return Err(error),
+                Read::Kept(error) => return Err(error),
                 Read::Nothing | Read::Stored(_) => {}
             }
         }
@@ -210,8 +218,8 @@ impl Exclusive for Section<'_> {
 
     fn remove(&mut self) -> Result<()> {
         check_is_file(&self.store.path)?;
-        // Another program's, and good. What else cannot be read goes: a logout leaves no token behind.
-        if let Ok(Read::Later(error)) = self.store.read() {
+        // Another program's and good, or sealed with a key that is not here. What else cannot be read goes: a logout leaves no token behind.
+        if let Ok(Read::Kept(error)) = self.store.read() {
             return Err(error);
         }
         // The token first. A killed process may have left one in the temporary file, and what was moved aside may be half of one.

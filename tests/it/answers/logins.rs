@@ -91,7 +91,10 @@ fn a_refresh_token_that_no_answer_names_is_published_stored_and_revoked() {
     }
 }
 
-#[cfg(all(feature = "file-store", any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
+#[cfg(all(
+    feature = "file-store",
+    any(target_os = "linux", target_os = "android", target_os = "freebsd", target_vendor = "apple")
+))]
 #[test]
 fn a_token_file_holds_it_too() {
     for (number, source) in [of_the_configuration, of_a_login].into_iter().enumerate() {

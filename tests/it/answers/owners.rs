@@ -60,7 +60,10 @@ impl Medium for InMemory {
     }
 }
 
-#[cfg(all(feature = "file-store", any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
+#[cfg(all(
+    feature = "file-store",
+    any(target_os = "linux", target_os = "android", target_os = "freebsd", target_vendor = "apple")
+))]
 mod on_disk {
     use std::fs::{self, Permissions};
     use std::os::unix::fs::PermissionsExt as _;

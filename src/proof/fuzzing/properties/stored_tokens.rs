@@ -42,7 +42,10 @@ proptest! {
     }
 }
 
-#[cfg(all(feature = "file-store", any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
+#[cfg(all(
+    feature = "file-store",
+    any(target_os = "linux", target_os = "android", target_os = "freebsd", target_vendor = "apple")
+))]
 mod files {
     use std::io::Write as _;
     use std::os::unix::fs::OpenOptionsExt as _;

@@ -1,0 +1,149 @@
+//! One rotating refresh token for many hosts: a [`TokenStore`] in a row of PostgreSQL.
+//!
+//! ```no_run
+//! use std::time::Duration;
+//! use postgres::{Config, NoTls};
+//! use ureq_auth::{Session, SourceError, Token};
+//! use ureq_auth_postgres::{Pool, PostgresStore};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let mut config: Config = "host=db.example.com user=app password=secret dbname=app".parse()?;
+//! config.connect_timeout(Duration::from_secs(5));
+//! // For TLS, hand a connector of postgres-native-tls, say, to `connect`.
+//! let pool = Pool::new(move || config.connect(NoTls));
+//! let source = |_: Option<&Token>| -> Result<Token, SourceError> { Ok(Token::new("of a grant")?) };
+//! // A store for each login; all share the pool.
+//! let session = Session::builder(source).store(PostgresStore::new(&pool, "alice")).build()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What it promises, and what that relies on
+//!
+//! The exclusive section is a row lock in a transaction (`SELECT … FOR UPDATE`), which the engine takes back when the
+//! connection ends. It is no advisory lock of a session's, which a pool would hand to a stranger. So:
+//!
+//! - **A holder that dies** frees the row at once: its connection is closed. If its *host* dies, the engine learns of it by
+//!   TCP keep-alive: set `tcp_keepalives_idle` there (60 s, say), which is two hours otherwise.
+//! - **A holder that is stopped** keeps the row. The others wait for as long as they would for any refresh, and no refresh
+//!   token is spent twice. `idle_in_transaction_session_timeout` is switched off for the transaction: with it, a stopped
+//!   holder would lose the row. An administrator who ends the connection takes the row away as well: the holder is asked before
+//!   each token request, and sends nothing then.
+//! - **A save is a commit.** It lasts as `fsync` and `synchronous_commit` say; a `synchronous_commit` of `off` is taken for
+//!   `on` here. After a failover to an asynchronous replica the last save may be missing: name that replica in
+//!   `synchronous_standby_names`.
+//! - **A commit ends the lock.** What is done in the section after that locks the row again, and is refused if somebody else
+//!   has saved in the meantime: each save counts up `version`.
+//!
+//! A pooler in front of the engine (PgBouncer) may be in session or transaction mode. If the engine is down, nothing is
+//! refreshed, and live tokens serve on. Every call has a time-out ([`PostgresStore::timeout`]). Whoever can read the table can
+//! read the tokens; `log_parameter_max_length = 0` keeps them out of the engine's log.
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+mod link;
+mod pool;
+mod section;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use link::Link;
+pub use pool::{Connections, Pool};
+use postgres::error::SqlState;
+use postgres::types::Type;
+use ureq_auth::{Error, Exclusive, Result, Stored, TokenStore};
+
+/// A token store in a row of PostgreSQL, shared by all hosts that name the same row.
+///
+/// The table is made if it is not there ([`schema`](PostgresStore::schema) says how), and so is the row. The role needs
+/// `SELECT`, `INSERT` and `UPDATE` on it.
+pub struct PostgresStore {
+    connections: Arc<dyn Connections>,
+    name: String,
+    table: String,
+    timeout: Duration,
+}
+
+impl PostgresStore {
+    /// The store of this login, in the table `ureq_auth_tokens`. Nothing is sent yet.
+    pub fn new<C: Connections + Clone + 'static>(connections: &C, name: impl Into<String>) -> Self {
+        let table = quoted("ureq_auth_tokens");
+        PostgresStore {
+            connections: Arc::new(connections.clone()),
+            name: name.into(),
+            table,
+            timeout: Duration::from_secs(5),
+        }
+    }
+
+    /// Another table: `name` or `schema.name`.
+    #[must_use]
+    pub fn table(mut self, table: &str) -> Self {
+        self.table = quoted(table);
+        self
+    }
+
+    /// How long a call may take, beside the wait for the row; connecting takes several answers of the engine's. 10 s unless set.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout.max(Duration::from_millis(1));
+        self
+    }
+
+    /// The SQL that makes the table, for who would rather run it beforehand.
+    pub fn schema(&self) -> String {
+        format!(
+            "CREATE TABLE IF NOT EXISTS {} (name text PRIMARY KEY, token text, version bigint NOT NULL DEFAULT 0)",
+            self.table
+        )
+    }
+
+    fn link(&self) -> Result<Link> {
+        Link::open(Arc::clone(&self.connections), self.timeout)
+    }
+
+    fn failed(&self, error: &postgres::Error) -> Error {
+        let place = self.place();
+        if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) {
+            return Error::store_busy(format!("another host keeps {place}: it refreshes the token, or hangs in that"));
+        }
+        // The message alone: a detail may quote the row.
+        let what = error.as_db_error().map_or_else(|| "no connection".to_owned(), |said| said.message().to_owned());
+        Error::store(format!("{place} does not answer ({what}): no token request is made without it"))
+    }
+}
+
+impl TokenStore for PostgresStore {
+    fn load(&self) -> Result<Option<Stored>> {
+        let (query, name) = (format!("SELECT token FROM {} WHERE name = $1", self.table), self.name.clone());
+        let found =
+            self.link()?.call(self.timeout, move |client| client.query_typed(&query, &[(&name, Type::TEXT)]))?;
+        match found {
+            Ok(rows) => rows.first().map_or(Ok(None), section::read),
+            Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => Ok(None),
+            Err(error) => Err(self.failed(&error)),
+        }
+    }
+
+    fn exclusive(&self, timeout: Duration) -> Result<Box<dyn Exclusive + '_>> {
+        Ok(Box::new(section::Section::enter(self, timeout)?))
+    }
+
+    fn place(&self) -> String {
+        format!("the token of {} in PostgreSQL", self.name)
+    }
+}
+
+impl fmt::Debug for PostgresStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresStore").field("table", &self.table).field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// `schema.name`, each quoted: whatever they hold, they are names.
+fn quoted(table: &str) -> String {
+    let parts: Vec<String> = table.split('.').map(|part| format!("\"{}\"", part.replace('"', "\"\""))).collect();
+    parts.join(".")
+}

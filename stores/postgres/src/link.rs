@@ -1,0 +1,64 @@
+//! A connection on a thread of its own, so that every call has an end: the client itself waits for an answer for ever.
+
+use std::sync::Arc;
+use std::sync::mpsc::{self, Sender};
+use std::thread;
+use std::time::Duration;
+
+use postgres::Client;
+use ureq_auth::{Error, Result};
+
+use crate::Connections;
+
+type Job = Box<dyn FnOnce(&mut Client) + Send>;
+
+/// Dropping it ends what is under way on the connection, and gives the connection back.
+pub(crate) struct Link {
+    jobs: Sender<Job>,
+}
+
+impl Link {
+    /// A connection, within `timeout`. A thread that hangs beyond that ends with its connection, which counts as lent until
+    /// then.
+    pub(crate) fn open(connections: Arc<dyn Connections>, timeout: Duration) -> Result<Self> {
+        let (jobs, todo) = mpsc::channel::<Job>();
+        let (ready, is_ready) = mpsc::sync_channel(2);
+        let serve = move || {
+            let served = connections.with(timeout, &mut |client| {
+                // Should nobody have waited for so long, there is no job either.
+                let _too_late = ready.send(Ok(()));
+                while let Ok(job) = todo.recv() {
+                    job(client);
+                }
+                // A transaction of somebody who waits no more.
+                let _may_be_closed = client.batch_execute("ROLLBACK");
+            });
+            if let Err(error) = served {
+                let _too_late = ready.send(Err(error));
+            }
+        };
+        let spawned = thread::Builder::new().name("ureq-auth-postgres".to_owned()).spawn(serve);
+        spawned.map_err(|error| Error::store(format!("no thread for a connection: {error}")))?;
+        match is_ready.recv_timeout(timeout) {
+            Ok(Ok(())) => Ok(Link { jobs }),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(late(timeout)),
+        }
+    }
+
+    /// Does this on the connection, and waits for so long.
+    pub(crate) fn call<T: Send + 'static>(
+        &self,
+        timeout: Duration,
+        job: impl FnOnce(&mut Client) -> T + Send + 'static,
+    ) -> Result<T> {
+        let (done, answer) = mpsc::sync_channel(1);
+        let job: Job = Box::new(move |client| drop(done.send(job(client))));
+        self.jobs.send(job).map_err(|_| late(timeout))?;
+        answer.recv_timeout(timeout).map_err(|_| late(timeout))
+    }
+}
+
+fn late(timeout: Duration) -> Error {
+    Error::store(format!("PostgreSQL has not answered for {timeout:?}: no token request is made without it"))
+}

@@ -1,0 +1,127 @@
+//! Connections to the engine, shared by all stores.
+
+use std::fmt;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use postgres::Client;
+use ureq_auth::{Error, Result};
+
+/// Where a store's connections come from: a [`Pool`], or a closure around a pool of the program's own:
+///
+/// ```ignore
+/// let connections = move |timeout: Duration, serve: &mut dyn FnMut(&mut Client)| {
+///     let mut client = pool.get_timeout(timeout).map_err(|error| Error::store(error.to_string()))?;
+///     serve(&mut client);
+///     Ok(())
+/// };
+/// ```
+///
+/// A refresh has one for as long as it takes, and so does a wait for another host's refresh.
+pub trait Connections: Send + Sync {
+    /// Hands a connection that is in no transaction to `serve`, once, within `timeout`. When that returns, the connection is in
+    /// no transaction, or closed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::store`], or [`Error::store_busy`] if all are in use; `serve` was not called then.
+    fn with(&self, timeout: Duration, serve: &mut dyn FnMut(&mut Client)) -> Result<()>;
+}
+
+impl<F: Fn(Duration, &mut dyn FnMut(&mut Client)) -> Result<()> + Send + Sync> Connections for F {
+    fn with(&self, timeout: Duration, serve: &mut dyn FnMut(&mut Client)) -> Result<()> {
+        self(timeout, serve)
+    }
+}
+
+/// A few connections, opened when they are needed and again when they break. Clones are one pool, and 10,000 stores can share
+/// it.
+#[derive(Clone)]
+pub struct Pool(Arc<Inner>);
+
+type Connect = dyn Fn() -> Result<Client, postgres::Error> + Send + Sync;
+
+struct Inner {
+    connect: Box<Connect>,
+    at_most: usize,
+    state: Mutex<State>,
+    given_back: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    idle: Vec<Client>,
+    lent: usize,
+}
+
+impl Pool {
+    /// At most 8 connections, each made by `connect`, with whatever address, password and TLS that has. Nothing is opened
+    /// yet.
+    pub fn new(connect: impl Fn() -> Result<Client, postgres::Error> + Send + Sync + 'static) -> Self {
+        Self::of(8, connect)
+    }
+
+    /// The same with at most so many, one at least.
+    pub fn of(
+        connections: usize,
+        connect: impl Fn() -> Result<Client, postgres::Error> + Send + Sync + 'static,
+    ) -> Self {
+        let (state, given_back) = (Mutex::default(), Condvar::new());
+        Pool(Arc::new(Inner { connect: Box::new(connect), at_most: connections.max(1), state, given_back }))
+    }
+}
+
+impl Inner {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Connections for Pool {
+    fn with(&self, timeout: Duration, serve: &mut dyn FnMut(&mut Client)) -> Result<()> {
+        let is_full = |state: &mut State| state.lent >= self.0.at_most;
+        let waited = self.0.given_back.wait_timeout_while(self.0.state(), timeout, is_full);
+        let mut state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        if is_full(&mut state) {
+            return Err(Error::store_busy(format!("all {} connections to PostgreSQL are in use", self.0.at_most)));
+        }
+        state.lent += 1;
+        let idle = state.idle.pop();
+        drop(state);
+        let _permit = Permit(&self.0);
+        let idle = idle.and_then(|mut client| client.batch_execute("").is_ok().then_some(client));
+        let mut client = match idle {
+            Some(client) => client,
+            None => {
+                // Closed while they were idle, by an engine that was started again. No lock is held while they are.
+                let closed = std::mem::take(&mut self.0.state().idle);
+                drop(closed);
+                (self.0.connect)().map_err(|error| {
+                    let said = error.as_db_error().map_or("no connection", |said| said.message());
+                    Error::store(format!("PostgreSQL cannot be reached ({said}): no token request is made without it"))
+                })?
+            }
+        };
+        serve(&mut client);
+        if !client.is_closed() {
+            self.0.state().idle.push(client);
+        }
+        Ok(())
+    }
+}
+
+/// The right to one connection.
+struct Permit<'a>(&'a Inner);
+
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        self.0.state().lent -= 1;
+        self.0.given_back.notify_one();
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool").field("at_most", &self.0.at_most).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,128 @@
+//! One rotating refresh token for many hosts: a [`TokenStore`] in a key of Redis or Valkey.
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//! use ureq_auth::{Session, SourceError, Token};
+//! use ureq_auth_redis::{Pool, RedisStore};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let pool = Arc::new(Pool::open("redis://:password@redis.example.com/")?);
+//! let source = |_: Option<&Token>| -> Result<Token, SourceError> { Ok(Token::new("of a grant")?) };
+//! // A store for each login; all share the pool.
+//! let session = Session::builder(source).store(RedisStore::new(&pool, "alice")).build()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What it promises, and what that relies on
+//!
+//! The exclusive section is a *lease*: a key with an end (`SET NX PX`). It is asked and prolonged before each token request,
+//! for as long as that may take, and a save is one step with the look whether the lease still stands (a Lua script). So:
+//!
+//! - **A holder that dies** keeps the others out until its lease ends, which is at most the session's budget
+//!   (`Policy::with_budget`, 30 s unless set) and [`MARGIN`].
+//! - **A holder that is stopped** (swap, a paused virtual machine) for longer than its lease cannot send or save when it
+//!   wakes: it is asked first. One window is left: it was asked, and is stopped *between the answer and its first byte on
+//!   the wire* for longer than the whole lease. Then a refresh token can be spent twice, which can end the login
+//!   (RFC 9700 section 4.14.2). No lease can close that; `ureq-auth-postgres` does, whose lock ends with its connection.
+//! - **A save lasts** as long as the engine keeps it. With `appendfsync always` it survives a power cut; with `everysec`, which
+//!   is usual, the last second may be lost; without AOF, more. [`RedisStore::replicas`] waits until so many replicas have it in
+//!   memory (`WAIT`). `WAITAOF` (Redis 7.2) is not asked for: use `appendfsync always` instead.
+//! - **After a failover** to a replica that had not got the lease, two hosts may hold it. Sentinel and Cluster replicate
+//!   after they have answered: where that matters, use one engine without failover, or PostgreSQL.
+//! - **Eviction** removes keys: keep the tokens where `maxmemory-policy` is `noeviction`.
+//!
+//! If the engine is down, nothing is refreshed, and live tokens serve on. Every call has a time-out ([`Pool::timeout`]).
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+mod pool;
+mod section;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use pool::{Connections, Pool};
+use ureq_auth::{Error, Exclusive, Result, Stored, TokenStore};
+
+/// How much longer than a token request may take its lease lasts: for the save that follows it.
+pub const MARGIN: Duration = Duration::from_secs(2);
+
+/// A token store in a key of Redis or Valkey, shared by all hosts that name the same key.
+///
+/// The token is at `ureq-auth:{NAME}`, its lease at `ureq-auth:{NAME}:lease`. The braces keep both on one node of a cluster.
+/// Nothing has to be made before. Whoever can read the engine can read the token: give it a password, TLS where a network
+/// is in between, and a user of its own whose rights end at `~ureq-auth:*`.
+pub struct RedisStore {
+    connections: Arc<dyn Connections>,
+    name: String,
+    token: String,
+    lease: String,
+    replicas: Option<u32>,
+}
+
+impl RedisStore {
+    /// The store of this login. Nothing is sent yet.
+    pub fn new<C: Connections + 'static>(connections: &Arc<C>, name: impl Into<String>) -> Self {
+        let (name, connections) = (name.into(), Arc::clone(connections));
+        let token = format!("ureq-auth:{{{name}}}");
+        RedisStore { connections, lease: format!("{token}:lease"), token, name, replicas: None }
+    }
+
+    /// A save waits until so many replicas have it too, and is an error if they have not within the pool's time-out. The
+    /// token is there then, and is saved again.
+    #[must_use]
+    pub fn replicas(mut self, count: u32) -> Self {
+        self.replicas = Some(count);
+        self
+    }
+
+    fn call(&self, command: &redis::Cmd) -> Result<redis::Value> {
+        self.connections.call(command).map_err(|error| {
+            // The engine's own words, which hold no value of ours; a command with its arguments is not among them.
+            let what = error.detail().map_or_else(|| error.category().to_owned(), str::to_owned);
+            Error::store(format!("{} does not answer ({what}): no token request is made without it", self.place()))
+        })
+    }
+
+    fn script(&self, text: &str, arguments: &[&[u8]]) -> Result<i64> {
+        let mut command = redis::cmd("EVAL");
+        command.arg(text).arg(2).arg(&self.lease).arg(&self.token);
+        for argument in arguments {
+            command.arg(*argument);
+        }
+        match self.call(&command)? {
+            redis::Value::Int(number) => Ok(number),
+            _ => Err(Error::store(format!("{} answers what no script of ours says", self.place()))),
+        }
+    }
+}
+
+impl TokenStore for RedisStore {
+    fn load(&self) -> Result<Option<Stored>> {
+        match self.call(redis::cmd("GET").arg(&self.token))? {
+            redis::Value::Nil => Ok(None),
+            redis::Value::BulkString(text) => {
+                let text = section::Wiped(text);
+                let text = std::str::from_utf8(&text.0).map_err(|_| Error::store("the stored token is no text"))?;
+                Stored::from_text(text).map(Some)
+            }
+            _ => Err(Error::store(format!("{} is no text", self.place()))),
+        }
+    }
+
+    fn exclusive(&self, timeout: Duration) -> Result<Box<dyn Exclusive + '_>> {
+        Ok(Box::new(section::Section::enter(self, timeout)?))
+    }
+
+    fn place(&self) -> String {
+        format!("the token of {} in Redis", self.name)
+    }
+}
+
+impl fmt::Debug for RedisStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisStore").field("name", &self.name).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,103 @@
+//! The store on a real engine, which `.ci/stores` starts: its address is in UREQ_AUTH_REDIS.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+#[path = "../../shared/trials.rs"]
+mod trials;
+
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use trials::{Engine, HOLDER};
+use ureq_auth::TokenStore;
+use ureq_auth::store_kit::{self, Bench};
+use ureq_auth_redis::{MARGIN, Pool, RedisStore};
+
+fn pool(address: &str) -> Arc<Pool> {
+    Arc::new(Pool::open(format!("redis://:secret@{address}/")).unwrap())
+}
+
+fn open(pool: &Arc<Pool>, name: &str) -> Box<dyn TokenStore> {
+    Box::new(RedisStore::new(pool, name))
+}
+
+struct Redis {
+    address: String,
+    pool: Arc<Pool>,
+}
+
+impl Redis {
+    fn send(&self, command: &redis::Cmd) -> bool {
+        use ureq_auth_redis::Connections as _;
+        self.pool.call(command).is_ok()
+    }
+}
+
+impl Bench for Redis {
+    fn open(&self) -> Box<dyn TokenStore> {
+        open(&self.pool, "kit")
+    }
+
+    fn holder(&self) -> Option<Command> {
+        Some(trials::holder(&self.address, "kit"))
+    }
+
+    fn lease(&self) -> Option<Duration> {
+        Some(MARGIN)
+    }
+
+    fn put_text(&self, text: &str) -> bool {
+        self.send(redis::cmd("SET").arg("ureq-auth:{kit}").arg(text))
+    }
+
+    /// No write is taken while fewer replicas are there than are asked for.
+    fn fail_saves(&self, fail: bool) -> bool {
+        self.send(redis::cmd("CONFIG").arg("SET").arg("min-replicas-to-write").arg(u8::from(fail)))
+    }
+
+    fn lose_section(&self) -> bool {
+        self.send(redis::cmd("DEL").arg("ureq-auth:{kit}:lease"))
+    }
+}
+
+/// The other process's part, and nothing where this is not that process.
+#[test]
+fn holder_of_a_section() {
+    let Ok(what) = std::env::var(HOLDER) else { return };
+    let (address, name) = what.split_once(' ').unwrap();
+    store_kit::hold(&*open(&pool(address), name)).unwrap();
+}
+
+#[test]
+fn the_kit_passes() {
+    let Some(engine) = Engine::of("redis") else { return };
+    let report = store_kit::run(&Redis { pool: pool(&engine.address), address: engine.address });
+    assert!(report.is_passed() && report.not_tried().is_empty(), "\n{report}");
+}
+
+#[test]
+fn ten_thousand_stores_share_a_pool() {
+    let Some(engine) = Engine::of("redis") else { return };
+    let pool = pool(&engine.address);
+    trials::many_logins(|name| open(&pool, name));
+}
+
+#[test]
+fn an_engine_that_is_started_again_is_slow_or_cannot_be_reached_costs_no_login() {
+    let Some(engine) = Engine::of("redis") else { return };
+    trials::bad_days(&engine, |address| Box::new(RedisStore::new(&pool(address), "bad-days")));
+}
+
+#[test]
+fn a_holder_that_is_stopped_spends_nothing_twice() {
+    let Some(engine) = Engine::of("redis") else { return };
+    let pool = pool(&engine.address);
+    let other = Arc::clone(&pool);
+    trials::a_lease_that_runs_out(
+        || open(&pool, "stopped"),
+        move || {
+            use ureq_auth_redis::Connections as _;
+            other.call(redis::cmd("DEL").arg("ureq-auth:{stopped}:lease")).unwrap();
+        },
+    );
+}

@@ -1,0 +1,242 @@
+//! What each store is tried with on its real engine.
+#![allow(dead_code, reason = "each test binary uses its share of it")]
+
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ureq_auth::{ErrorKind, ManualClock, Policy, Session, SourceError, Stored, Token, TokenStore};
+
+/// What the process that holds a section opens.
+pub(crate) const HOLDER: &str = "UREQ_AUTH_HOLDER";
+
+/// Past a token's end, and past every backoff of a few failures.
+const LATER: Duration = Duration::from_secs(5000);
+
+/// Runs `holder_of_a_section` of this binary in a process of its own.
+pub(crate) fn holder(address: &str, name: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "holder_of_a_section", "--nocapture"]).env(HOLDER, format!("{address} {name}"));
+    command
+}
+
+/// An engine that `.ci/stores` has started.
+pub(crate) struct Engine {
+    name: &'static str,
+    pub(crate) address: String,
+    directory: String,
+}
+
+impl Engine {
+    /// `None`, said aloud, where there is no engine; a failure where there has to be one.
+    pub(crate) fn of(name: &'static str) -> Option<Engine> {
+        let variable = format!("UREQ_AUTH_{}", name.to_uppercase());
+        let Ok(told) = std::env::var(&variable) else {
+            assert!(std::env::var_os("CI").is_none(), "{variable} is not set: run .ci/stores");
+            let _ = writeln!(std::io::stderr(), "SKIPPED: no {name} ({variable} is not set): run .ci/stores");
+            return None;
+        };
+        let (address, directory) = told.split_once(' ').unwrap();
+        Some(Engine { name, address: address.to_owned(), directory: directory.to_owned() })
+    }
+
+    fn restart(&self) {
+        let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../engine");
+        let port = self.address.rsplit(':').next().unwrap();
+        for verb in ["stop", "start"] {
+            let done = Command::new(&script).args([self.name, verb, &self.directory, port]).status().unwrap();
+            assert!(done.success(), "{verb}");
+        }
+    }
+}
+
+/// An authorization server that takes each refresh token once.
+#[derive(Clone, Default)]
+struct Server(Arc<Mutex<Counts>>);
+
+#[derive(Clone, Copy, Default, PartialEq, Debug)]
+struct Counts {
+    newest: u32,
+    reused: u32,
+}
+
+impl Server {
+    fn counts(&self) -> Counts {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn answer(&self, previous: Option<&Token>) -> Result<Token, SourceError> {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let sent = previous.and_then(Token::refresh_secret).unwrap_or("r0");
+        if sent != format!("r{}", counts.newest) {
+            counts.reused += 1;
+            return Err(SourceError::rejected("it was used before").with_code("invalid_grant"));
+        }
+        counts.newest += 1;
+        let token = Token::new(format!("a{}", counts.newest))?.with_refresh_token(format!("r{}", counts.newest));
+        Ok(token.with_expires_in(Duration::from_secs(1000)))
+    }
+}
+
+fn policy() -> Policy {
+    Policy::new().with_jitter_seed(1).with_patience(Duration::ZERO)
+}
+
+fn empty(store: &dyn TokenStore) {
+    store.exclusive(Duration::from_secs(30)).unwrap().remove().unwrap();
+}
+
+pub(crate) fn many_logins(open: impl Fn(&str) -> Box<dyn TokenStore> + Sync) {
+    let stores: Vec<_> = (0..10_000).map(|number| (number, open(&format!("tenant {number}")))).collect();
+    thread::scope(|scope| {
+        for part in 0..16 {
+            let mine = stores.iter().skip(part).step_by(16 * 4);
+            scope.spawn(move || {
+                for (number, store) in mine {
+                    let text = format!(r#"{{"version":1,"access_token":"of{number}"}}"#);
+                    let mut inside = store.exclusive(Duration::from_secs(60)).unwrap();
+                    inside.prepare().unwrap();
+                    inside.hold_for(Duration::from_secs(1)).unwrap();
+                    inside.save(&Stored::from_text(&text).unwrap()).unwrap();
+                }
+            });
+        }
+    });
+    for part in 0..16 {
+        for (number, store) in stores.iter().skip(part).step_by(16 * 4) {
+            assert!(store.load().unwrap().unwrap().to_text().contains(&format!("\"of{number}\"")));
+        }
+    }
+}
+
+/// A session whose engine is slow, then out of reach, then started again.
+pub(crate) fn bad_days(engine: &Engine, open: impl Fn(&str) -> Box<dyn TokenStore>) {
+    let proxy = Proxy::start(&engine.address);
+    let server = Server::default();
+    let clock = ManualClock::new(Some(Duration::from_secs(1_800_000_000)));
+    let store = open(&proxy.address);
+    empty(&*store);
+    let source = {
+        let server = server.clone();
+        move |previous: Option<&Token>| server.answer(previous)
+    };
+    let session = Session::builder(source).store(store).clock(clock.clone()).policy(policy()).build().unwrap();
+    assert_eq!(session.token().unwrap().secret(), "a1");
+
+    proxy.be(SLOW);
+    clock.advance(LATER);
+    assert_eq!(session.token().unwrap().secret(), "a2", "two seconds an answer");
+
+    proxy.be(CUT);
+    assert_eq!(session.token().unwrap().secret(), "a2", "a live token serves on");
+    clock.advance(LATER);
+    for _ in 0..2 {
+        let error = session.token().unwrap_err();
+        assert!(
+            matches!(error.kind(), ErrorKind::Store | ErrorKind::Unavailable) && !error.is_login_required(),
+            "{error}"
+        );
+        clock.advance(LATER);
+    }
+    assert_eq!(server.counts(), Counts { newest: 2, reused: 0 }, "no token request without the store");
+
+    proxy.be(OPEN);
+    let begin = Instant::now();
+    assert_eq!(session.token().unwrap().secret(), "a3", "it is back");
+    let took = begin.elapsed();
+    let _ = writeln!(std::io::stderr(), "the first refresh after the engine's return took {took:?}");
+
+    engine.restart();
+    clock.advance(LATER);
+    assert_eq!(session.token().unwrap().secret(), "a4", "started again");
+    // Another host has what this one saved.
+    let other = Session::builder(|_: Option<&Token>| Err::<Token, _>(SourceError::unavailable("it is not asked")));
+    let other = other.store(open(&engine.address)).clock(clock).policy(policy()).build().unwrap();
+    assert_eq!(other.token().unwrap().secret(), "a4");
+    assert_eq!(server.counts(), Counts { newest: 4, reused: 0 });
+}
+
+/// A holder is stopped between two attempts, for longer than its lease; another host refreshes meanwhile.
+pub(crate) fn a_lease_that_runs_out(open: impl Fn() -> Box<dyn TokenStore>, lapse: impl Fn() + Send + Sync + 'static) {
+    let server = Server::default();
+    empty(&*open());
+    let clock = ManualClock::new(Some(Duration::from_secs(1_800_000_000)));
+    let other_source = {
+        let server = server.clone();
+        move |previous: Option<&Token>| server.answer(previous)
+    };
+    let other = Session::builder(other_source).store(open()).clock(clock.clone()).policy(policy()).build().unwrap();
+    assert_eq!(other.token().unwrap().secret(), "a1");
+    clock.advance(LATER);
+    let first = Mutex::new(Some(other.clone()));
+    let stopped_source = {
+        let server = server.clone();
+        move |previous: Option<&Token>| {
+            let Some(other) = first.lock().unwrap().take() else { return server.answer(previous) };
+            lapse();
+            assert_eq!(other.token().unwrap().secret(), "a2");
+            Err(SourceError::unavailable("busy"))
+        }
+    };
+    let stopped = Session::builder(stopped_source).store(open()).clock(clock).policy(policy()).build().unwrap();
+    assert_eq!(stopped.token().unwrap().secret(), "a2", "the other's, and nothing is sent");
+    assert_eq!(server.counts(), Counts { newest: 2, reused: 0 });
+}
+
+const OPEN: u8 = 0;
+/// Nothing comes through, and nobody says so.
+const CUT: u8 = 1;
+/// Two seconds an answer.
+const SLOW: u8 = 2;
+
+/// What is between a host and its engine.
+struct Proxy {
+    address: String,
+    mode: Arc<AtomicU8>,
+}
+
+impl Proxy {
+    fn start(engine: &str) -> Proxy {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let (mode, engine) = (Arc::new(AtomicU8::new(OPEN)), engine.to_owned());
+        let told = Arc::clone(&mode);
+        thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                let (engine, told) = (engine.clone(), Arc::clone(&told));
+                thread::spawn(move || {
+                    let Ok(server) = TcpStream::connect(&engine) else { return };
+                    let back = (server.try_clone().unwrap(), client.try_clone().unwrap(), Arc::clone(&told));
+                    thread::spawn(move || carry(back.0, back.1, &back.2, Duration::from_secs(2)));
+                    carry(client, server, &told, Duration::ZERO);
+                });
+            }
+        });
+        Proxy { address, mode }
+    }
+
+    fn be(&self, mode: u8) {
+        self.mode.store(mode, Ordering::SeqCst);
+    }
+}
+
+fn carry(mut from: TcpStream, mut to: TcpStream, mode: &AtomicU8, slow: Duration) {
+    let mut buffer = [0; 16 * 1024];
+    while let Ok(length @ 1..) = from.read(&mut buffer) {
+        match mode.load(Ordering::SeqCst) {
+            // Lost, and the connection is good for nothing from then on.
+            CUT => continue,
+            SLOW => thread::sleep(slow),
+            _ => {}
+        }
+        if to.write_all(&buffer[..length]).is_err() {
+            break;
+        }
+    }
+    let _may_be_closed = to.shutdown(Shutdown::Both);
+}
