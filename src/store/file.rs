@@ -109,8 +109,8 @@ impl FileStore {
     }
 
     /// Seals what is in the file: `seal` is given the text that is to be stored, `open` what `seal` has made of it. For DPAPI,
-    /// `systemd-creds`, a TPM, a key in the kernel's keyring or one that a passphrase has made. Rights, locks and the rest are
-    /// as without it.
+    /// `systemd-creds`, a TPM, a key in the kernel's keyring or one that a passphrase has made (`stores/sealed/examples` in the
+    /// repository has the last two). Rights, locks and the rest are as without it.
     ///
     /// `seal` is also tried before each token request, with nothing to seal: without its key, no refresh token is spent. What
     /// `open` cannot open is an error ([`ErrorKind::Store`](crate::ErrorKind::Store)) that says so, and the file is left alone:

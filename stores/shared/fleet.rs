@@ -15,6 +15,9 @@ use ureq_auth::{Policy, Session, SourceError, Token, TokenStore};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
+/// Opens the store of a login at an address of the engine's.
+type Open = fn(&str, &str) -> Result<Box<dyn TokenStore>, Failure>;
+
 const HOST: &str = "UREQ_AUTH_FLEET_HOST";
 const USAGE: &str = "usage: fleet_of_hosts [--hosts N] [--threads N] [--seconds N] [--life MILLISECONDS] [--restart]";
 
@@ -47,7 +50,7 @@ fn options() -> Result<Options, Failure> {
 }
 
 /// `engine` is the name that `stores/engine` knows it by; `open` opens the store of a login at this address.
-pub(crate) fn main(engine: &str, open: fn(&str, &str) -> Result<Box<dyn TokenStore>, Failure>) -> ExitCode {
+pub(crate) fn main(engine: &str, open: Open) -> ExitCode {
     let done = match std::env::var(HOST) {
         Ok(told) => host(&told, open).map(|()| true),
         Err(_) => fleet(engine, open),
@@ -105,7 +108,7 @@ fn serve(stream: TcpStream, counts: &Mutex<Counts>, life: Duration) -> Option<()
     Some(())
 }
 
-fn fleet(engine: &str, open: fn(&str, &str) -> Result<Box<dyn TokenStore>, Failure>) -> Result<bool, Failure> {
+fn fleet(engine: &str, open: Open) -> Result<bool, Failure> {
     let options = options()?;
     let variable = format!("UREQ_AUTH_{}", engine.to_uppercase());
     let told = std::env::var(&variable)
@@ -155,7 +158,9 @@ fn fleet(engine: &str, open: fn(&str, &str) -> Result<Box<dyn TokenStore>, Failu
         if options.restart { ", the engine started again in the middle" } else { "" },
     );
     std::io::stdout().write_all(table.as_bytes())?;
-    Ok(ended && token_calls == needed && token_calls > 1 && reused == 0 && failed == 0)
+    // A token of a second has expired before an engine is back: then a call fails, and nothing is sent.
+    let may_fail = options.restart;
+    Ok(ended && token_calls == needed && token_calls > 1 && reused == 0 && (failed == 0 || may_fail))
 }
 
 /// One line, and the number that answers it.
@@ -172,7 +177,7 @@ fn number(token: Option<&str>) -> u64 {
 }
 
 /// One host: says how many calls have failed.
-fn host(told: &str, open: fn(&str, &str) -> Result<Box<dyn TokenStore>, Failure>) -> Result<(), Failure> {
+fn host(told: &str, open: Open) -> Result<(), Failure> {
     let [address, server, threads, seconds, life] = told.split(' ').collect::<Vec<_>>()[..] else {
         return Err(USAGE.into());
     };
