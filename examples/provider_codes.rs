@@ -7,7 +7,7 @@
 mod loopback;
 
 use ureq_auth::oauth2::RefreshToken;
-use ureq_auth::{Fetch, Session, SourceError, Token, TokenSource};
+use ureq_auth::{Fetch, Session, SourceError, Token, TokenSource, Zeroizing};
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -34,6 +34,10 @@ impl TokenSource for DeadLogin {
 
     fn owner(&self) -> Option<String> {
         self.grant.owner()
+    }
+
+    fn refresh_token(&self) -> Option<Zeroizing<String>> {
+        self.grant.refresh_token()
     }
 }
 

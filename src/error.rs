@@ -207,9 +207,24 @@ impl fmt::Debug for Error {
 }
 
 impl StdError for Error {
+    /// The first cause whose text this error's own does not have already: a report of the whole chain says nothing twice.
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.0.cause.as_deref().map(|cause| cause as _)
+        not_said(&self.0.message, self.0.cause.as_deref().map(|cause| cause as _))
     }
+}
+
+/// The first of a chain of causes whose text is no part of `message`.
+pub(crate) fn not_said<'e>(
+    message: &str,
+    mut next: Option<&'e (dyn StdError + 'static)>,
+) -> Option<&'e (dyn StdError + 'static)> {
+    while let Some(cause) = next {
+        if !message.contains(&cause.to_string()) {
+            break;
+        }
+        next = cause.source();
+    }
+    next
 }
 
 impl Error {

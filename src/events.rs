@@ -171,7 +171,7 @@ pub struct Stats {
     pub time_lagged: Duration,
     /// Refusals by addresses that refuse every token: each a refresh saved.
     pub address_refusals: u64,
-    /// Refused requests that were sent again, each time counted.
+    /// Requests sent a second time, with another token. What [`token_lags`](Stats::token_lags) counts is not among them.
     pub replays: u64,
     /// Requests that could not be sent a second time.
     pub not_replayed: u64,

@@ -27,11 +27,14 @@
 //!
 //! It knows nothing of what the value means: whether one is due is for the caller's `judge` to say, a pure function.
 
+mod watch;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::{Clock, Tick};
 use crate::sync::{self, Condvar, Leaf, Mutex, ThreadId};
+pub(crate) use watch::{Schedule, Watched};
 
 pub(crate) struct Flight<T, E> {
     state: Mutex<State<T, E>>,
@@ -200,6 +203,8 @@ impl<T, E: Clone> Flight<T, E> {
         let is_sooner = sooner < *until;
         if is_sooner {
             *until = sooner;
+            // Nobody joins a pause, but a watch may last until its end.
+            self.changed.notify_all(&state);
         }
         is_sooner
     }

@@ -7,9 +7,12 @@
 //! # let refresh_token = "";
 //! use ureq_auth::{Client, Session, oauth2::RefreshToken};
 //!
-//! let session = Session::new(RefreshToken::new("https://id.example.com/token", "my-client", refresh_token))?;
-//! let client = Client::new(session, "https://api.example.com")?; // the token goes there and nowhere else
-//! let me: serde_json::Value = client.get("https://api.example.com/me").call()?.body_mut().read_json()?;
+//! let url = "https://id.example.com/token";
+//! let session = Session::new(RefreshToken::new(url, "my-client", refresh_token))?;
+//! // The token goes to this origin and nowhere else.
+//! let client = Client::new(session, "https://api.example.com")?;
+//! let mut response = client.get("https://api.example.com/me").call()?;
+//! let me: serde_json::Value = response.body_mut().read_json()?;
 //! # Ok(()) }
 //! # #[cfg(not(feature = "json"))]
 //! # fn main() {}
@@ -19,19 +22,22 @@
 //!
 //! | item | what it is |
 //! |---|---|
-//! | `Client` | a `ureq::Agent` whose every call carries the token; its calls return ureq's own request builders |
-//! | `Answer`, `TokenIn` | for other APIs: which response is a refusal, and how the token goes in (`docs/apis.md`) |
-//! | [`Session`] | one token shared by all threads, and when and how it is refreshed; works without any HTTP client |
-//! | `oauth2` | token sources for OAuth 2.0: `RefreshToken`, `ClientCredentials`, any other `Grant`; logins: `BrowserLogin`, `DeviceCode`; discovery: `Issuer`; logout: `Revocation` |
-//! | [`TokenSource`] | where a new token comes from; any closure will do |
-//! | [`TokenStore`] | where the token outlives the process: [`MemoryStore`], `FileStore` |
+//! | [`Client`], [`ClientBuilder`] | a `ureq::Agent` whose every call carries the token; its calls return ureq's own request builders |
+//! | [`Answer`], [`TokenIn`], [`Outgoing`] | for other APIs: which response is a refusal, and how the token goes in (`docs/apis.md`) |
+//! | [`MaxRedirects`], [`NotReplayed`] | extensions of a request and of an answer |
+//! | [`Session`], [`SessionBuilder`] | one token shared by all threads, and when and how it is refreshed; works without any HTTP client |
+//! | [`Token`] | an access token, and what is known of it |
+//! | [`oauth2`] | token sources for OAuth 2.0: [`RefreshToken`], [`ClientCredentials`], any other [`Grant`]; logins: [`BrowserLogin`], [`DeviceCode`]; discovery: [`Issuer`]; logout: [`Revocation`] |
+//! | [`TokenSource`], [`Fetch`] | where a new token comes from; any closure will do |
+//! | [`Zeroizing`] | what [`TokenSource::refresh_token`] returns: a text that is wiped when it is dropped |
+//! | [`TokenStore`], [`Exclusive`], [`Stored`] | where the token outlives the process: [`MemoryStore`], [`FileStore`] |
 //! | [`Policy`] | when to refresh, how often to try, how long to wait |
-//! | [`Error`], [`ErrorKind`] | what went wrong, and what to do now |
+//! | [`Error`], [`ErrorKind`], [`Result`] | what went wrong, and what to do now |
 //! | [`SourceError`], [`Outcome`] | how an attempt to get a token failed, and what follows |
-//! | [`Event`], [`Stats`] | what happens inside, for an observer, and counted |
-//! | [`Clock`] | the time; [`ManualClock`] for tests |
+//! | [`Event`], [`Reason`], [`Stats`] | what happens inside, for an observer, and counted |
+//! | [`Clock`], [`SystemClock`], [`Tick`] | the time; [`ManualClock`] for tests |
 //! | [`challenge`], [`jwt`] | the two parsers, for whoever needs them |
-//! | `init`, `client` | one client for the whole process |
+//! | [`init`], [`client`] | one client for the whole process |
 //!
 //! # What happens when
 //!
@@ -54,11 +60,30 @@
 //!
 //! All who wait for one refresh get the same result, and each has a deadline of its own.
 //!
+//! # Errors at the call site
+//!
+//! A call through a [`Client`] returns `ureq::Error`. An error of the session is inside it, and [`Error::find`] gets it out of that
+//! and of whatever else has wrapped it. Ask the predicates first, since they answer for kinds of later versions too.
+//!
+//! ```
+//! # use ureq_auth::Error;
+//! fn advice(error: &(dyn std::error::Error + 'static)) -> &'static str {
+//!     match Error::find(error) {
+//!         None => "ureq's own: a status, a timeout, a connection",
+//!         Some(error) if error.is_login_required() => "log in, then Session::set",
+//!         Some(error) if error.is_retryable() => "call again after Error::retry_after",
+//!         Some(_) => "fix what the text says",
+//!     }
+//! }
+//! # let error = Error::store("the disk is full");
+//! # assert_eq!(advice(&error), "fix what the text says");
+//! ```
+//!
 //! # What it does not do
 //!
 //! - It does not verify tokens: that is the API's part.
 //! - It has no async API. A source that itself needs a runtime can block on it.
-//! - It is no keychain: `FileStore` relies on the rights of a file; for another place there is the trait [`TokenStore`].
+//! - It is no keychain: [`FileStore`] relies on the rights of a file; for another place there is the trait [`TokenStore`].
 //!
 //! # Logging
 //!
@@ -80,14 +105,14 @@
 //!
 //! | feature | what it adds |
 //! |---|---|
-//! | `rustls` (default), `rustls-no-provider`, `native-tls`, `platform-verifier` | TLS; without one of them only plain http to loopback works |
+//! | `rustls` (default), `rustls-no-provider`, `native-tls`, `platform-verifier` | TLS; without one of them only plain http to loopback works. With `native-tls` alone, `configure` has to choose ureq's `TlsProvider::NativeTls` |
 //! | `gzip` (default), `brotli`, `charset` | decoding of answers |
 //! | `json` (default) | `send_json`, `read_json` |
 //! | `multipart`, `cookies`, `socks-proxy` | as in ureq |
 //! | `ureq` | the client and `oauth2`, without any of the above |
-//! | `browser` | `oauth2::BrowserLogin`: a login by the browser on this machine |
-//! | `key` | `oauth2::SigningKey`: assertions signed by a key in a PEM file |
-//! | `file-store` | `FileStore`: the token in a file, shared by processes |
+//! | `browser` | [`BrowserLogin`]: a login by the browser on this machine |
+//! | `key` | [`SigningKey`]: assertions signed by a key in a PEM file |
+//! | `file-store` | [`FileStore`]: the token in a file, shared by processes |
 //!
 //! With `default-features = false` and no feature at all there is a session on a source of your own, and no HTTP.
 //!
@@ -95,6 +120,88 @@
 //!
 //! Needs rustc 1.85, as ureq does. A newer one is asked for in a minor release, never in a patch. `ureq`'s types are part
 //! of this API, so a new major version of ureq is one here.
+// What a build without the feature does not have is linked where all features are documented.
+#![doc = ""]
+#![cfg_attr(feature = "ureq", doc = "[`Client`]: crate::Client")]
+#![cfg_attr(feature = "ureq", doc = "[`Answer`]: crate::Answer")]
+#![cfg_attr(feature = "ureq", doc = "[`TokenIn`]: crate::TokenIn")]
+#![cfg_attr(feature = "ureq", doc = "[`Outgoing`]: crate::Outgoing")]
+#![cfg_attr(feature = "ureq", doc = "[`ClientBuilder`]: crate::ClientBuilder")]
+#![cfg_attr(feature = "ureq", doc = "[`MaxRedirects`]: crate::MaxRedirects")]
+#![cfg_attr(feature = "ureq", doc = "[`NotReplayed`]: crate::NotReplayed")]
+#![cfg_attr(feature = "ureq", doc = "[`oauth2`]: crate::oauth2")]
+#![cfg_attr(feature = "ureq", doc = "[`RefreshToken`]: crate::oauth2::RefreshToken")]
+#![cfg_attr(feature = "ureq", doc = "[`ClientCredentials`]: crate::oauth2::ClientCredentials")]
+#![cfg_attr(feature = "ureq", doc = "[`DeviceCode`]: crate::oauth2::DeviceCode")]
+#![cfg_attr(feature = "ureq", doc = "[`Grant`]: crate::oauth2::Grant")]
+#![cfg_attr(
+    not(feature = "ureq"),
+    doc = "[`Grant`]: https://docs.rs/ureq-auth/latest/ureq_auth/oauth2/struct.Grant.html"
+)]
+#![cfg_attr(feature = "browser", doc = "[`BrowserLogin`]: crate::oauth2::BrowserLogin")]
+#![cfg_attr(
+    not(feature = "browser"),
+    doc = "[`BrowserLogin`]: https://docs.rs/ureq-auth/latest/ureq_auth/oauth2/struct.BrowserLogin.html"
+)]
+#![cfg_attr(feature = "key", doc = "[`SigningKey`]: crate::oauth2::SigningKey")]
+#![cfg_attr(
+    not(feature = "key"),
+    doc = "[`SigningKey`]: https://docs.rs/ureq-auth/latest/ureq_auth/oauth2/struct.SigningKey.html"
+)]
+#![cfg_attr(feature = "ureq", doc = "[`Issuer`]: crate::oauth2::Issuer")]
+#![cfg_attr(feature = "ureq", doc = "[`Revocation`]: crate::oauth2::Revocation")]
+#![cfg_attr(feature = "ureq", doc = "[`init`]: crate::init()")]
+#![cfg_attr(feature = "ureq", doc = "[`client`]: crate::client()")]
+#![cfg_attr(not(feature = "ureq"), doc = "[`Answer`]: https://docs.rs/ureq-auth/latest/ureq_auth/struct.Answer.html")]
+#![cfg_attr(not(feature = "ureq"), doc = "[`TokenIn`]: https://docs.rs/ureq-auth/latest/ureq_auth/struct.TokenIn.html")]
+#![cfg_attr(
+    not(feature = "ureq"),
+    doc = "[`Outgoing`]: https://docs.rs/ureq-auth/latest/ureq_auth/struct.Outgoing.html"
+)]
+#![cfg_attr(not(feature = "ureq"), doc = "[`Client`]: https://docs.rs/ureq-auth/latest/ureq_auth/struct.Client.html")]
+#![cfg_attr(
+    not(feature = "ureq"),
+    doc = "[`ClientBuilder`]: https://docs.rs/ureq-auth/latest/ureq_auth/struct.ClientBuilder.html"
+)]
+#![cfg_attr(
+    not(feature = "ureq"),
+    doc = "[`MaxRedirects`]: https://docs.rs/ureq-auth/latest/ureq_auth/struct.MaxRedirects.html"
+)]
+#![cfg_attr(
+    not(feature = "ureq"),
+    doc = "[`NotReplayed`]: https://docs.rs/ureq-auth/latest/ureq_auth/struct.NotReplayed.html"
+)]
+#![cfg_attr(not(feature = "ureq"), doc = "[`oauth2`]: https://docs.rs/ureq-auth/latest/ureq_auth/oauth2/index.html")]
+#![cfg_attr(
+    not(feature = "ureq"),
+    doc = "[`RefreshToken`]: https://docs.rs/ureq-auth/latest/ureq_auth/oauth2/struct.RefreshToken.html"
+)]
+#![cfg_attr(
+    not(feature = "ureq"),
+    doc = "[`ClientCredentials`]: https://docs.rs/ureq-auth/latest/ureq_auth/oauth2/struct.ClientCredentials.html"
+)]
+#![cfg_attr(
+    not(feature = "ureq"),
+    doc = "[`DeviceCode`]: https://docs.rs/ureq-auth/latest/ureq_auth/oauth2/struct.DeviceCode.html"
+)]
+#![cfg_attr(
+    not(feature = "ureq"),
+    doc = "[`Issuer`]: https://docs.rs/ureq-auth/latest/ureq_auth/oauth2/struct.Issuer.html"
+)]
+#![cfg_attr(
+    not(feature = "ureq"),
+    doc = "[`Revocation`]: https://docs.rs/ureq-auth/latest/ureq_auth/oauth2/struct.Revocation.html"
+)]
+#![cfg_attr(not(feature = "ureq"), doc = "[`init`]: https://docs.rs/ureq-auth/latest/ureq_auth/fn.init.html")]
+#![cfg_attr(not(feature = "ureq"), doc = "[`client`]: https://docs.rs/ureq-auth/latest/ureq_auth/fn.client.html")]
+#![cfg_attr(
+    all(feature = "file-store", any(target_os = "linux", target_os = "android", target_vendor = "apple")),
+    doc = "[`FileStore`]: crate::FileStore"
+)]
+#![cfg_attr(
+    not(all(feature = "file-store", any(target_os = "linux", target_os = "android", target_vendor = "apple"))),
+    doc = "[`FileStore`]: https://docs.rs/ureq-auth/latest/ureq_auth/struct.FileStore.html"
+)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
@@ -138,6 +245,8 @@ pub use source::{Fetch, SourceError, TokenSource};
 pub use store::FileStore;
 pub use store::{Exclusive, MemoryStore, Stored, TokenStore};
 pub use token::Token;
+#[doc(no_inline)]
+pub use zeroize::Zeroizing;
 
 #[cfg(feature = "ureq")]
 mod process_wide {

@@ -72,7 +72,7 @@ impl Default for Policy {
             refusals: 30,
             refusal_period: Duration::from_secs(30),
             token_lag: Duration::from_secs(2),
-            jitter: Jitter::of_this_process(),
+            jitter: Jitter::drawn(),
         }
     }
 }
@@ -81,18 +81,20 @@ impl Policy {
     /// Is every value of use?
     pub(crate) fn check(&self) -> Result<()> {
         let problem = if self.stale.percent > 90 || self.leeway.percent > 90 {
-            "a window of more than 90 percent leaves a token no life; choose a smaller percentage"
+            "a window of more than 90 percent leaves a token no life; choose a smaller percentage for with_stale_window \
+             or with_leeway"
         } else if self.attempts == 0 {
-            "a flight needs at least one attempt"
+            "a flight needs at least one attempt: give with_attempts 1 or more"
         } else if self.backoff_first.is_zero() || self.backoff_first > self.backoff_limit {
-            "the backoff's first pause must be more than zero and not more than its limit"
+            "the backoff's first pause must be more than zero and not more than its limit: see with_backoff"
         } else if self.budget.is_zero() {
-            "a flight needs a budget of more than zero"
+            "a flight needs a budget of more than zero: see with_budget"
         } else if self.wait_timeout < self.budget {
-            "the waiting time must not be shorter than the flight's budget, or callers give up on a flight that succeeds"
+            "the waiting time must not be shorter than the flight's budget, or callers give up on a flight that succeeds: \
+             make with_wait_timeout longer, or with_budget shorter"
         } else if self.refusals == 0 || self.refusal_period.is_zero() {
-            "the loop breaker needs a number and a period of more than zero; to switch refreshing after a 401 off, \
-             use with_reactive(false)"
+            "with_refusals needs a number and a period of more than zero; to switch refreshing after a 401 off, use \
+             with_reactive(false)"
         } else {
             return Ok(());
         };

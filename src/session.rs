@@ -14,9 +14,9 @@ use std::time::Duration;
 
 use crate::clock::{Seconds, Tick};
 use crate::events::{Event, Stats};
-use crate::flight::{Entry, Waited};
+use crate::flight::{Entry, Waited, Watched};
 use crate::source::SourceError;
-use crate::token::Token;
+use crate::token::{Origin, Token};
 use crate::{Error, ErrorKind, Result};
 
 pub use builder::SessionBuilder;
@@ -87,6 +87,56 @@ impl Session {
     pub fn refresh(&self) -> Result<Arc<Token>> {
         let generation = self.0.flight.current().1;
         self.obtain(Request { replaces: Replaces::Good(generation), ..Request::default() })
+    }
+
+    /// Waits for another token than `after`, the one that a long connection (MQTT, WebSocket) was opened with, for as long as
+    /// `timeout`. `None` if that is over and `after` is still the token in force.
+    ///
+    /// It returns when another caller has refreshed, or [`set`](Session::set) has put a token in force. When `after` is near
+    /// its end, this call refreshes it as [`token`](Session::token) does: so the next token is there before the server closes the
+    /// connection. If that fails while `after` lives, it waits for the end of the pause and tries again.
+    ///
+    /// `timeout` limits the waiting. A refresh that becomes due meanwhile is not cut short: it takes up to
+    /// [`Policy::with_budget`](crate::Policy::with_budget), and waiting for another caller's up to
+    /// [`Policy::with_wait_timeout`](crate::Policy::with_wait_timeout). With a `timeout` of zero it only looks, and refreshes if that is due.
+    ///
+    /// # Errors
+    ///
+    /// As [`token`](Session::token), once `after` no longer serves: it has ended or was refused, and the refresh failed, or the
+    /// session has ended. After an error that a later refresh may cure, the next call waits for the pause to end.
+    /// [`InvalidInput`](ErrorKind::InvalidInput) if `after` is not of this session. [`Reentrant`](ErrorKind::Reentrant) inside
+    /// this session's source or observer, where it would wait for itself.
+    pub fn wait_for_change(&self, after: &Token, timeout: Duration) -> Result<Option<Arc<Token>>> {
+        let shared = &*self.0;
+        let Origin { session, generation } = after.origin;
+        if session != shared.id {
+            return Err(Error::invalid(
+                "the token is not of this session: pass the one that this session returned last",
+            ));
+        }
+        if shared.observer.is_told_here() {
+            return Err(SourceError::reentrant().into_error(None));
+        }
+        let deadline = shared.clock.now().after(timeout);
+        let mut not_before = Tick::default();
+        loop {
+            let schedule = |token: &Token| shared.schedule(token, not_before);
+            match shared.flight.watch(generation, &*shared.clock, deadline, schedule) {
+                Watched::Another(token) => return Ok(Some(token)),
+                Watched::TimedOut => return Ok(None),
+                Watched::Due => {
+                    let begin = shared.clock.now();
+                    let token = self.token()?;
+                    if token.origin.generation > generation {
+                        return Ok(Some(token));
+                    }
+                    // Some failures have no pause, for there the next call may do better. This is not a next call.
+                    if shared.flight.failure().is_none() {
+                        not_before = begin.after(shared.policy.backoff().0);
+                    }
+                }
+            }
+        }
     }
 
     /// Puts a new token in force: after a login, or one that came by another way. Callers that wait get it at once, a

@@ -110,6 +110,7 @@ impl Client {
             judge: None,
             way: Ok(None),
             configure: None,
+            make_agent: None,
         }
     }
 
@@ -188,9 +189,11 @@ pub struct ClientBuilder {
     judge: Option<Box<dyn Judge>>,
     way: Result<Option<Box<dyn Way>>>,
     configure: Option<Configure>,
+    make_agent: Option<MakeAgent>,
 }
 
 type Configure = Box<dyn FnOnce(ConfigBuilder<AgentScope>) -> ConfigBuilder<AgentScope>>;
+type MakeAgent = Box<dyn FnOnce(Config) -> Agent>;
 
 impl ClientBuilder {
     /// Adds an origin that gets the token: scheme, host and port, like `https://api.example.com`. At least one is needed.
@@ -266,15 +269,48 @@ impl ClientBuilder {
         self
     }
 
+    /// Makes the agent, of the configuration that it gets: with a connector or a resolver of your own, for a Unix socket, a
+    /// pinned address or a test without a network. [`configure`](ClientBuilder::configure) is called before it. The grants
+    /// and [`Issuer`](crate::oauth2::Issuer) have the same.
+    ///
+    /// Which requests get the token is decided by their address, not by where a connector or resolver leads them: what
+    /// stands behind these two gets the token. Whether TLS is used is up to the connector.
+    ///
+    /// ```no_run
+    /// use ureq::Agent;
+    /// use ureq::unversioned::{resolver::DefaultResolver, transport::DefaultConnector};
+    /// # fn show(session: ureq_auth::Session) -> Result<(), ureq_auth::Error> {
+    ///
+    /// let client = ureq_auth::Client::builder(session)
+    ///     .origin("https://api.example.com")
+    ///     .make_agent(|config| Agent::with_parts(config, DefaultConnector::new(), DefaultResolver::default()))
+    ///     .build()?;
+    /// # Ok(()) }
+    /// ```
+    pub fn make_agent(mut self, make_agent: impl FnOnce(Config) -> Agent + 'static) -> Self {
+        self.make_agent = Some(Box::new(make_agent));
+        self
+    }
+
     /// Builds the client. Nothing is sent.
     ///
     /// # Errors
     ///
     /// [`InvalidInput`](crate::ErrorKind::InvalidInput) if there is no origin, one is not well formed or is plain http to
     /// another machine, a proxy from the environment would get the token for one on this machine in the clear, or
-    /// [`configure`](ClientBuilder::configure) has not built on what it got.
+    /// [`configure`](ClientBuilder::configure) or [`make_agent`](ClientBuilder::make_agent) has not built on what it got.
     pub fn build(self) -> Result<Client> {
-        let ClientBuilder { session, origins, plain_http, replay_limit, max_redirects, judge, way, configure } = self;
+        let ClientBuilder {
+            session,
+            origins,
+            plain_http,
+            replay_limit,
+            max_redirects,
+            judge,
+            way,
+            configure,
+            make_agent,
+        } = self;
         let way = way?;
         let is_bearer = way.is_none();
         if origins.is_empty() {
@@ -302,7 +338,7 @@ impl ClientBuilder {
                 judge,
                 way,
                 agent,
-                bounded: true,
+                bounded: make_agent.is_none(),
             };
             let config = Config::builder()
                 .middleware(bearer)
@@ -318,13 +354,16 @@ impl ClientBuilder {
                 None => (config, SharedConnector::of_defaults()),
             };
             let config = config.max_redirects(0).build();
-            let agent = Agent::with_parts(config, connector, DefaultResolver::default());
+            let agent = match make_agent {
+                Some(make_agent) => make_agent(config),
+                None => Agent::with_parts(config, connector, DefaultResolver::default()),
+            };
             Inner { agent, session, origins, base: None }
         });
         // The middleware alone holds such a reference; it is gone where a builder of the user's own was given back.
         if Arc::weak_count(&inner) == 0 {
             return Err(Error::invalid(
-                "configure() has given back another builder than the one that it got, so no call would carry the token: \
+                "configure() or make_agent() has not built on the argument that it got, so no call would carry the token: \
                  begin with the argument, as in configure(|config| config.max_idle_age(..))",
             ));
         }

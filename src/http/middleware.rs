@@ -8,15 +8,17 @@ mod refused;
 use std::io::Read as _;
 use std::sync::{Arc, Weak};
 
-use ureq::http::{Extensions, Request, Response};
+use ureq::http::header::AUTHORIZATION;
+use ureq::http::{Extensions, HeaderMap, Request, Response, Uri};
 use ureq::middleware::{Middleware, MiddlewareNext};
 use ureq::{Agent, Body, SendBody};
 
 use crate::events::Event;
 use crate::http::aside::put_aside;
 use crate::http::body::{self, Payload, Plan};
+use crate::http::origin::Origin;
 use crate::http::redirect;
-use crate::http::refusal::Judge;
+use crate::http::refusal::{Judge, blames_token};
 use crate::http::token_in::Way;
 use crate::policy::Address;
 use crate::{ErrorKind, Session, Token};
@@ -135,6 +137,41 @@ impl Bearer {
         }
     }
 
+    fn way(&self) -> Option<&dyn Way> {
+        self.way.as_deref()
+    }
+
+    /// Has the caller brought a credential where ours would go?
+    #[inline]
+    fn has_own(&self, headers: &HeaderMap) -> bool {
+        match &self.way {
+            None => headers.contains_key(AUTHORIZATION),
+            Some(way) => way.has_own(headers),
+        }
+    }
+
+    /// Says that a request goes out without the token since its address is none of the origins. Always false.
+    #[cold]
+    fn tell_no_token(&self, session: &Session, uri: &Uri) -> bool {
+        // A password in an address of ours is the caller's own credential.
+        if let Some(origin) = Origin::of(uri).filter(|origin| !self.origins.0.contains(origin)) {
+            session.emit(Event::OtherOrigin { origin: origin.as_str() });
+        }
+        false
+    }
+
+    /// Is this a refusal of the token?
+    fn is_refused(&self, token: &Token, call: &Call<'_>, result: &mut Result<Response<Body>, ureq::Error>) -> bool {
+        let scheme = self.way().map_or(Some("Bearer"), Way::scheme);
+        let by_default = blames_token(scheme, result);
+        match &self.judge {
+            None => by_default,
+            Some(judge) => {
+                judge.is_refused(result, by_default, token.age(self.session_for(call).now()).unwrap_or_default())
+            }
+        }
+    }
+
     /// A request's own settings may have ureq follow redirects by itself: to any port of the host with the token, or with a
     /// 401 at the end that is not the token's fault. They cannot be read here, but they can be set.
     #[cold]
@@ -205,7 +242,8 @@ impl Bearer {
         match (past.after(refused, self.session_for(call))?, again) {
             (Then::Again(token), Some(agent)) => {
                 drop(result);
-                Ok(Step::Sent(self.send_again(call, token, agent)))
+                call.token = Some(token);
+                Ok(Step::Sent(call.send(agent, self.way())))
             }
             (Then::Report(token), _) if call.replayed => {
                 self.session_for(call).note_refusal(&token, address);
@@ -236,14 +274,10 @@ impl Bearer {
         };
         // Its connection is free for the second attempt.
         drop(result);
-        call.replayed = true;
-        Ok(Step::Sent(self.send_again(call, token, agent)))
-    }
-
-    fn send_again(&self, call: &mut Call<'_>, token: Arc<Token>, agent: &Agent) -> Result<Response<Body>, ureq::Error> {
         self.session_for(call).emit(Event::Replayed { generation: token.generation() });
+        call.replayed = true;
         call.token = Some(token);
-        call.send(agent, self.way())
+        Ok(Step::Sent(call.send(agent, self.way())))
     }
 
     /// The token is good now, or another one is there, but there is nothing to send the request again with.

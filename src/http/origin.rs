@@ -26,6 +26,11 @@ impl Origin {
     ///
     /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for anything that is more than an origin, or less.
     pub(crate) fn parse(text: &str) -> Result<Self> {
+        if text.contains('*') {
+            return Err(Error::invalid(
+                "the origin has a \"*\", and there are no wildcards: give each origin by itself",
+            ));
+        }
         let (uri, origin) = parse_url(text, "the origin")?;
         if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
             return Err(Error::invalid(format!(
@@ -319,6 +324,11 @@ mod tests {
             ("https://example.com/v1", "write https://example.com"),
             ("https://example.com:8443/?key=hunter2", "write https://example.com:8443"),
             ("https://example.com#hunter2", "fragment"),
+            ("*", "no wildcards"),
+            ("https://*", "no wildcards"),
+            ("https://*.example.com", "no wildcards"),
+            ("https://example.com:*", "no wildcards"),
+            ("https://example.com/*", "no wildcards"),
         ] {
             let error = Origin::parse(text).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidInput);

@@ -168,7 +168,9 @@ impl Answer<'_> {
         let description = fields.error_description.as_deref();
         let description = description.and_then(|text| self.clean_of(text, MAX_DESCRIPTION, fields));
         let description = description.map(|text| format!(": {text}")).unwrap_or_default();
-        self.error(outcome, format!("the {} endpoint answered {} {code}{description}", self.what, self.status))
+        // A code of the protocol's is an endpoint's; any other may be a router's, in JSON.
+        let hint = if of_code(&code).is_some() { String::new() } else { self.hint() };
+        self.error(outcome, format!("the {} endpoint answered {} {code}{description}{hint}", self.what, self.status))
             .with_code(code)
     }
 
@@ -176,13 +178,29 @@ impl Answer<'_> {
     fn failure(&self, what: &str) -> SourceError {
         let outcome = if self.is_success() { Outcome::Unreadable } else { of_status(self.status) };
         let hint = match self.status {
-            200..300 | 404 | 405 | 410 => format!(": is this the {} endpoint's address?", self.what),
-            _ => String::new(),
+            200..300 => self.hint_at_address(),
+            _ => self.hint(),
         };
         let error = self.error(outcome, format!("the {} endpoint answered {} {what}{hint}", self.what, self.status));
         // A page, most likely a firewall's, is nobody's word on the grant.
         let is_page = self.body.trim_ascii_start().starts_with(b"<");
         if matches!(self.status, 400 | 401 | 403) && !is_page { error.without_reason() } else { error }
+    }
+
+    /// What to look at, where the status or the body tells.
+    fn hint(&self) -> String {
+        // nginx, Go and Apache.
+        const WANT_TLS: [&[u8]; 3] = [b"to HTTPS port", b"to an HTTPS server", b"SSL-enabled server port"];
+        let says = |text: &[u8]| self.body.windows(text.len()).any(|part| part == text);
+        match self.status {
+            404 | 405 | 410 => self.hint_at_address(),
+            400 if WANT_TLS.into_iter().any(says) => ": begin the address with https://".to_owned(),
+            _ => String::new(),
+        }
+    }
+
+    fn hint_at_address(&self) -> String {
+        format!(": is this the {} endpoint's address?", self.what)
     }
 
     fn error(&self, outcome: Outcome, message: String) -> SourceError {

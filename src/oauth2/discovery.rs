@@ -116,7 +116,8 @@ impl Issuer {
     ///
     /// [`Misconfigured`](ErrorKind::Misconfigured) if the server names no endpoint for it.
     pub fn device_code(&self, client_id: impl Into<String>) -> Result<DeviceCode> {
-        let url = self.optional(&self.device_authorization_endpoint, "device authorization", "RFC 8628")?;
+        let url =
+            self.optional(&self.device_authorization_endpoint, "device authorization", "RFC 8628", "DeviceCode::new")?;
         Ok(DeviceCode::on(self.endpoint(client_id.into(), None), url))
     }
 
@@ -126,7 +127,7 @@ impl Issuer {
     ///
     /// [`Misconfigured`](ErrorKind::Misconfigured) if the server names no endpoint for it.
     pub fn revocation(&self, client_id: impl Into<String>) -> Result<Revocation> {
-        let url = self.optional(&self.revocation_endpoint, "revocation", "RFC 7009")?;
+        let url = self.optional(&self.revocation_endpoint, "revocation", "RFC 7009", "Revocation::new")?;
         Ok(Revocation::on(self.endpoint(client_id.into(), None), url))
     }
 
@@ -134,9 +135,12 @@ impl Issuer {
         self.way.sibling(&self.token_endpoint, client_id, client_secret)
     }
 
-    fn optional(&self, url: &Option<String>, what: &str, standard: &str) -> Result<String> {
+    fn optional(&self, url: &Option<String>, what: &str, standard: &str, new: &str) -> Result<String> {
         url.clone().ok_or_else(|| {
-            misconfigured(format!("{} names no usable {what} endpoint: does it support {standard}?", self.issuer))
+            misconfigured(format!(
+                "{} names no usable {what} endpoint in its metadata: if it has one ({standard}), give the address to {new}",
+                self.issuer
+            ))
         })
     }
 }
@@ -171,8 +175,8 @@ impl IssuerBuilder {
     /// [`Misconfigured`](ErrorKind::Misconfigured) if there is no metadata at either place, if it is another issuer's (it
     /// must name this one to the letter, RFC 8414 §3.3: a `/` at the end counts), or if it names no token endpoint or one
     /// that secrets cannot be sent to. [`Unavailable`](ErrorKind::Unavailable) if the server cannot be reached or says
-    /// "later". [`InvalidInput`](ErrorKind::InvalidInput) if the address is no issuer's: not https (nor loopback), or with
-    /// a query or a fragment (RFC 8414 §2).
+    /// "later". [`InvalidInput`](ErrorKind::InvalidInput) if the address is no issuer's: not https (nor loopback), with a
+    /// query or a fragment (RFC 8414 §2), or that of the metadata itself.
     pub fn discover(self) -> Result<Issuer> {
         let issuer = self.endpoint.token_url().to_owned();
         let (uri, origin) = origin::parse_url(&issuer, "the issuer's URL")?;
@@ -181,12 +185,17 @@ impl IssuerBuilder {
         if uri.query().is_some() {
             return Err(Error::invalid("the issuer's URL has a query, which no issuer has: leave it out"));
         }
+        if let Some(issuer) = without_well_known(uri.path()) {
+            return Err(Error::invalid(format!(
+                "the issuer's URL is the address of its metadata, which is found by itself: give {origin}{issuer}"
+            )));
+        }
         let path = uri.path().trim_end_matches('/');
         let places = [
             format!("{origin}/.well-known/oauth-authorization-server{path}"),
             format!("{origin}{path}/.well-known/openid-configuration"),
         ];
-        let (agent, _) = self.endpoint.agent(&origin, Duration::MAX);
+        let (agent, _) = self.endpoint.agent(&origin, Duration::MAX)?;
         let mut buffer = vec![0; MAX_BODY + 1];
         let mut failure = Failure::Absent(0);
         for place in places {
@@ -230,6 +239,13 @@ impl IssuerBuilder {
             metadata: body.to_vec(),
         })
     }
+}
+
+/// The issuer's path, if this is the path of its metadata (RFC 8414 §3, OpenID Connect Discovery §4).
+fn without_well_known(path: &str) -> Option<String> {
+    let (before, rest) = path.split_once("/.well-known/")?;
+    let after = rest.split_once('/').map_or("", |(_, after)| after);
+    Some(if after.is_empty() { before.to_owned() } else { format!("{before}/{after}") })
 }
 
 /// Why there is no metadata at one of the places.
@@ -292,7 +308,10 @@ fn get<'a>(agent: &Agent, place: &str, buffer: &'a mut [u8]) -> Result<&'a [u8],
             Outcome::Misconfigured => ErrorKind::Misconfigured,
             _ => ErrorKind::Unavailable,
         };
-        let message = format!("the issuer cannot be asked for its metadata: {error}");
+        let mut message = format!("the issuer cannot be asked for its metadata: {error}");
+        if let Some(cure) = error.cure() {
+            message = format!("{message} ({cure})");
+        }
         Failure::Unreachable(Error::refresh(kind, message, None, None, Some(Box::new(error))))
     };
     let response = agent.get(place).header(ACCEPT, "application/json").call();

@@ -1,15 +1,15 @@
 //! The token endpoint (RFC 6749 §3.2): one request, one answer.
 
 mod client;
+mod make_agent;
 mod reading;
+mod request;
 mod timeouts;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use ureq::config::ConfigBuilder;
 use ureq::http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, DATE, RETRY_AFTER};
 use ureq::http::{HeaderName, HeaderValue, Method, Request, Response, Uri};
@@ -19,7 +19,7 @@ use ureq::{Agent, Body};
 use zeroize::Zeroizing;
 
 use super::answer::{Answer, MAX_BODY};
-use super::form::{encoded, push_encoded};
+use super::form::encoded;
 use crate::http::body;
 use crate::http::connector::SharedConnector;
 use crate::http::origin::{self, Origin};
@@ -27,11 +27,11 @@ use crate::sync::Mutex;
 use crate::token::Secret;
 use crate::{Error, Result, SourceError, Token};
 
+use self::make_agent::MakeAgent;
+pub(super) use self::make_agent::made_as_asked;
 pub(super) use self::reading::fill;
 use self::reading::read_body;
-
-/// The scheme that the credentials begin with (RFC 7617 §2).
-const BASIC: &str = "Basic ";
+use self::request::BASIC;
 
 /// Extra parameters that name who is to take the token, which is no secret, and what an error is about.
 const OPEN_PARAMS: [&str; 2] = ["audience", "resource"];
@@ -57,9 +57,10 @@ pub(crate) struct Endpoint {
     /// None: most of what the flight has left.
     pub(crate) timeout: Option<Duration>,
     pub(crate) plain_http: bool,
-    configure: Option<Configure>,
+    pub(crate) configure: Option<Configure>,
     /// Kept with the settings that it is for, so that all who have them have one TLS configuration. None: ureq's own settings.
     connector: Option<SharedConnector>,
+    pub(crate) make_agent: Option<MakeAgent>,
     /// For addresses on this machine and for all others: the proxy of the environment is for the latter alone.
     agents: Arc<Mutex<(Option<Built>, Option<Built>)>>,
 }
@@ -106,6 +107,7 @@ impl Endpoint {
             plain_http: false,
             configure: None,
             connector: None,
+            make_agent: None,
             agents: Arc::new(Mutex::new((None, None))),
         }
     }
@@ -214,7 +216,7 @@ impl Endpoint {
             return Err(SourceError::unavailable(message));
         }
         let form = self.form(call.fields, call.scope);
-        let (agent, timeout) = self.agent(origin, call.time_left);
+        let (agent, timeout) = self.agent(origin, call.time_left).map_err(unfit)?;
         // Built by hand: ureq's own builder brings a second copy of its types with it.
         let mut body = body::whole(&form);
         let mut request = Request::new(body.rewind());
@@ -269,19 +271,26 @@ impl Endpoint {
     }
 
     /// The agent for that address, and the time-out of a request on it.
-    pub(super) fn agent(&self, origin: &Origin, time_left: Duration) -> (Agent, Duration) {
+    ///
+    /// # Errors
+    ///
+    /// As [`made_as_asked`].
+    pub(super) fn agent(&self, origin: &Origin, time_left: Duration) -> Result<(Agent, Duration)> {
         let wanted = timeouts::of_request(self.timeout, time_left);
         let (here, elsewhere) = &mut *self.agents.lock();
         let place = if origin.is_loopback() { here } else { elsewhere };
-        let (agent, given) = place.get_or_insert_with(|| {
-            let given = timeouts::of_agent(self.timeout, wanted);
-            (self.build_agent(origin, given), given)
-        });
+        let (agent, given) = match place {
+            Some(built) => built,
+            None => {
+                let given = timeouts::of_agent(self.timeout, wanted);
+                place.insert((self.build_agent(origin, given)?, given))
+            }
+        };
         let usual = agent.config().timeouts().global;
-        (agent.clone(), timeouts::on_agent(usual, *given, self.timeout, wanted, time_left))
+        Ok((agent.clone(), timeouts::on_agent(usual, *given, self.timeout, wanted, time_left)))
     }
 
-    fn build_agent(&self, origin: &Origin, timeout: Duration) -> Agent {
+    fn build_agent(&self, origin: &Origin, timeout: Duration) -> Result<Agent> {
         let mut config = Agent::config_builder().timeout_global(Some(timeout));
         if origin.is_loopback() {
             // A proxy from the environment would take plain http off this machine.
@@ -299,25 +308,13 @@ impl Endpoint {
             // On a kept connection that the server has just closed, the outcome would be unknown.
             .max_idle_connections(0)
             .build();
-        let connector = self.connector.clone().unwrap_or_else(SharedConnector::of_defaults);
-        Agent::with_parts(config, connector, DefaultResolver::default())
-    }
-
-    /// The request's body. Built here, since ureq's send_form would leave a copy that is not wiped.
-    fn form(&self, fields: &[(&str, &str)], scope: Option<&str>) -> Zeroizing<String> {
-        // Enough from the start: a text that grows leaves a copy of itself behind.
-        let mut longest = 0;
-        self.each_field(fields, scope, &mut |name, value| longest += 3 * (name.len() + value.len()) + 2);
-        let mut form = Zeroizing::new(String::with_capacity(longest));
-        self.each_field(fields, scope, &mut |name, value| {
-            if !form.is_empty() {
-                form.push('&');
+        match &self.make_agent {
+            Some(make_agent) => make_agent(config),
+            None => {
+                let connector = self.connector.clone().unwrap_or_else(SharedConnector::of_defaults);
+                Ok(Agent::with_parts(config, connector, DefaultResolver::default()))
             }
-            push_encoded(&mut form, name);
-            form.push('=');
-            push_encoded(&mut form, value);
-        });
-        form
+        }
     }
 
     /// Visits the grant's fields, and after them what is sent with every grant.
@@ -345,22 +342,13 @@ impl Endpoint {
         }
     }
 
-    /// The value of the `Authorization` header. Client id and secret are form-urlencoded *before* base64 (RFC 6749
-    /// §2.3.1, appendix B), so that a colon in the client id stays one.
+    fn form(&self, fields: &[(&str, &str)], scope: Option<&str>) -> Zeroizing<String> {
+        request::form(&|visit| self.each_field(fields, scope, visit))
+    }
+
     fn credentials(&self) -> Option<Zeroizing<String>> {
         let secret = self.client_secret.as_ref().filter(|_| !self.secret_in_body)?;
-        let longest = 3 * (self.client_id.len() + secret.secret().len()) + 1;
-        let mut pair = Zeroizing::new(String::with_capacity(longest));
-        push_encoded(&mut pair, &self.client_id);
-        pair.push(':');
-        push_encoded(&mut pair, secret.secret());
-
-        // Into a text of its own, as ureq does: to encode in pieces, behind the scheme, weighs a kilobyte.
-        let encoded = Zeroizing::new(BASE64_STANDARD.encode(&*pair));
-        let mut header = Zeroizing::new(String::with_capacity(BASIC.len() + encoded.len()));
-        header.push_str(BASIC);
-        header.push_str(&encoded);
-        Some(header)
+        Some(request::credentials(&self.client_id, secret.secret()))
     }
 }
 

@@ -13,7 +13,8 @@
 //!
 //! They use an agent of their own: with time-outs, without redirects, and with a new connection for each request, since
 //! on a kept one that the server has just closed nobody can tell whether it has seen the request. What ureq needs to
-//! know to reach the server (a private CA, a proxy) goes into `configure`.
+//! know to reach the server (a private CA, a proxy) goes into `configure`; a connector or a resolver of your own into
+//! `make_agent`.
 //!
 //! Every answer is sorted into the three outcomes of [`SourceError`](crate::SourceError). Error texts hold the server's
 //! `error` and `error_description`, reduced to printable ASCII, cut, and without the secrets that were sent or what looks

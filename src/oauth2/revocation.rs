@@ -120,7 +120,8 @@ impl Refusal {
             );
             (ErrorKind::Misconfigured, None, advice)
         } else if passes {
-            let advice = format!("the {kind_of_token} may still be valid: revoke it again later");
+            let again = error.cure().unwrap_or("revoke it again later");
+            let advice = format!("the {kind_of_token} may still be valid: {again}");
             (ErrorKind::Unavailable, retry_after, advice)
         } else {
             let advice = format!(

@@ -131,6 +131,24 @@ macro_rules! connection_settings {
                 self.endpoint.configure(std::sync::Arc::new(configure));
                 self
             }
+
+            /// Makes the agent that asks the server, of the configuration that it gets: with a connector or a resolver of
+            /// your own ([`Agent::with_parts`](ureq::Agent::with_parts)), for a Unix socket, a pinned address or a test
+            /// without a network. Called as often as [`configure`](Self::configure), and after it.
+            ///
+            /// An agent with another configuration is refused with
+            /// [`Misconfigured`](crate::ErrorKind::Misconfigured) or [`InvalidInput`](crate::ErrorKind::InvalidInput),
+            /// and nothing is sent. Whether TLS is used is up to the connector.
+            #[must_use]
+            pub fn make_agent<F>(mut self, make_agent: F) -> Self
+            where
+                F: Fn(ureq::config::Config) -> ureq::Agent + Send + Sync + 'static,
+            {
+                let make_agent = move |config| super::endpoint::made_as_asked(make_agent(config));
+                self.endpoint.make_agent = Some(std::sync::Arc::new(make_agent));
+                self.endpoint.forget_agent();
+                self
+            }
         }
     };
 }

@@ -13,8 +13,8 @@ impl Jitter {
         Jitter(seed)
     }
 
-    /// Drawn once per process, from what std seeds its hash tables with.
-    pub(super) fn of_this_process() -> Self {
+    /// Drawn for each policy by itself, from what std seeds its hash tables with. Clones of a policy have the same.
+    pub(super) fn drawn() -> Self {
         Jitter(RandomState::new().build_hasher().finish())
     }
 

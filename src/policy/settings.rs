@@ -123,7 +123,7 @@ impl Policy {
         self
     }
 
-    /// Fixes what is otherwise drawn per process: the seed of all jitter. A fleet may use its devices' numbers, a test
+    /// Fixes what is otherwise drawn for each [`Policy::new`]: the seed of all jitter. A fleet may use its devices' numbers, a test
     /// any number.
     #[must_use]
     pub fn with_jitter_seed(mut self, seed: u64) -> Self {

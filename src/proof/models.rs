@@ -20,6 +20,7 @@ mod stores;
 #[cfg(not(model = "loom"))]
 mod threads;
 mod verdicts;
+mod watches;
 
 use std::any::Any;
 use std::fmt;
@@ -172,6 +173,12 @@ scenarios! {
         installed_during_a_flight;
         installed_while_the_leader_fails;
         ended_during_a_flight;
+    }
+    watches {
+        a_watch_sees_a_flight;
+        a_watch_sees_what_comes_from_outside;
+        a_watch_sees_a_leader_that_panics;
+        a_watch_sees_the_end_of_a_pause;
     }
     refreshes {
         session_single_flight;

@@ -10,7 +10,7 @@ use super::view::{Replaces, Request, View};
 use crate::Error;
 use crate::clock::{Clock, Tick};
 use crate::events::{Event, Stats};
-use crate::flight::{Flight, Need};
+use crate::flight::{Flight, Need, Schedule};
 use crate::policy::{Freshness, History, Policy};
 use crate::source::TokenSource;
 use crate::sync::Leaf;
@@ -65,6 +65,13 @@ impl Shared {
     #[inline]
     pub(super) fn is_fresh(&self, token: &Token, now: Tick) -> bool {
         self.policy.is_fresh(&token.life, now) && !self.store.as_ref().is_some_and(|store| store.has_unsaved())
+    }
+
+    /// When a caller that holds the token has to come back for another. The same ages as in [`need`](Shared::need).
+    pub(super) fn schedule(&self, token: &Token, not_before: Tick) -> Schedule {
+        let by_age = |at: Option<Tick>| at.filter(|_| self.policy.proactive);
+        let due_at = by_age(token.life.stale_at).map(|at| at.max(not_before));
+        Schedule { due_at, ends_at: by_age(token.life.ends_at) }
     }
 
     pub(super) fn need(&self, request: Request, token: &Token, generation: u64, now: Tick) -> Need {

@@ -1,12 +1,13 @@
 //! What a source says when it has no token.
 
+mod from;
+
 use std::error::Error as StdError;
 use std::fmt;
-use std::io;
 use std::time::Duration;
 
 use crate::clock::Seconds;
-use crate::error::Login;
+use crate::error::{Login, not_said};
 use crate::store::Refusal;
 use crate::token::Secret;
 use crate::{Error, ErrorKind, Outcome};
@@ -34,6 +35,8 @@ struct Inner {
     /// Refused by somebody who may well be the authorization server, and named no reason.
     #[cfg(feature = "ureq")]
     has_no_reason: bool,
+    /// What to do about it, where the outcome's advice would not help.
+    cure: Option<&'static str>,
     cause: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -107,8 +110,8 @@ impl SourceError {
         self
     }
 
-    /// Adds the error behind this one. It is shown in `Debug` and by [`std::error::Error::source`], so it must not
-    /// contain a secret.
+    /// Adds the error behind this one. It is shown in `Debug`, and by [`std::error::Error::source`] unless this one's text
+    /// has its text already. So it must not contain a secret.
     #[must_use]
     pub fn with_cause(mut self, cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.0.cause = Some(cause.into());
@@ -201,6 +204,18 @@ impl SourceError {
         self
     }
 
+    /// What to do about it, where waiting would not help.
+    #[cfg(feature = "ureq")]
+    pub(crate) fn cure(&self) -> Option<&'static str> {
+        self.0.cure
+    }
+
+    #[cfg(feature = "ureq")]
+    pub(super) fn with_cure(mut self, cure: Option<&'static str>) -> Self {
+        self.0.cure = cure;
+        self
+    }
+
     pub(crate) fn new(outcome: Outcome, message: impl Into<String>) -> Self {
         let (message, login) = (message.into(), Login::No);
         SourceError(Box::new(Inner {
@@ -213,6 +228,7 @@ impl SourceError {
             heard: None,
             #[cfg(feature = "ureq")]
             has_no_reason: false,
+            cure: None,
             cause: None,
         }))
     }
@@ -266,7 +282,7 @@ impl SourceError {
 
     /// The error that callers see. `next_attempt` is how long the session will not try again; `None` if it will not at all.
     pub(crate) fn into_error(self, next_attempt: Option<Duration>) -> Error {
-        let Inner { outcome, mut message, code, cause, login, heard, .. } = *self.0;
+        let Inner { outcome, mut message, code, cause, login, heard, cure, .. } = *self.0;
         let login = match (outcome, next_attempt) {
             (Outcome::Rejected | Outcome::LoggedOut | Outcome::NotLoggedIn, _) | (Outcome::Unknown, None) => {
                 Login::Required
@@ -286,7 +302,7 @@ impl SourceError {
                 "it worked before: check the client's registration, or log in again; it is tried again"
             }
             Outcome::Misconfigured => "check the client's settings and its registration with the server",
-            Outcome::Unreachable | Outcome::Unavailable => "no token for now: try again later",
+            Outcome::Unreachable | Outcome::Unavailable => cure.unwrap_or("no token for now: try again later"),
             Outcome::Unknown if login == Login::Required => {
                 "the refresh token may be spent, and a second attempt failed the same way: log in again"
             }
@@ -326,63 +342,9 @@ impl fmt::Debug for SourceError {
     }
 }
 
-/// A connection of the source's own that broke off, or was never there: an error of connect(2) says that nothing was sent.
-impl From<io::Error> for SourceError {
-    fn from(error: io::Error) -> Self {
-        let never_sent = matches!(
-            error.kind(),
-            io::ErrorKind::ConnectionRefused
-                | io::ErrorKind::AddrNotAvailable
-                | io::ErrorKind::HostUnreachable
-                | io::ErrorKind::NetworkUnreachable
-                | io::ErrorKind::NetworkDown
-        );
-        let outcome = if never_sent { Outcome::Unreachable } else { Outcome::Unknown };
-        Self::new(outcome, format!("the request failed: {error}")).with_cause(error)
-    }
-}
-
 impl StdError for SourceError {
+    /// The first cause whose text this error's own does not have already.
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.0.cause.as_deref().map(|cause| cause as _)
-    }
-}
-
-/// What this crate refuses in a source: the source asking its own session; a token that is none, such as a page that was read
-/// as one; or what the source asks another session or client of this crate. Where a login is what that one needs, the caller
-/// hears it, but this session has not ended: the source is asked again, and may be told that somebody has logged in there.
-impl From<Error> for SourceError {
-    fn from(error: Error) -> Self {
-        let outcome = match error.kind() {
-            ErrorKind::Reentrant => Outcome::Reentrant,
-            ErrorKind::Misconfigured | ErrorKind::NotInitialized | ErrorKind::AlreadyInitialized => {
-                Outcome::Misconfigured
-            }
-            ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::NotReplayed => Outcome::Unavailable,
-            ErrorKind::RefusedTooOften => Outcome::Refused,
-            // The end of another session: no server has refused what this one has.
-            ErrorKind::NotLoggedIn | ErrorKind::LoggedOut | ErrorKind::Rejected => Outcome::Refused,
-            ErrorKind::Unknown if error.is_login_required() => Outcome::Refused,
-            ErrorKind::Store => Outcome::Store,
-            ErrorKind::InvalidInput => Outcome::Unreadable,
-            ErrorKind::Unknown => Outcome::Unknown,
-        };
-        let mut own = Self::new(outcome, error.to_string());
-        (own.0.code, own.0.retry_after) = (error.code().map(str::to_owned), error.retry_after());
-        if error.is_login_required() {
-            (own.0.heard, own.0.login) = (Some(error.kind()), Login::Required);
-        }
-        own.with_cause(error)
-    }
-}
-
-impl From<serde_json::Error> for SourceError {
-    fn from(error: serde_json::Error) -> Self {
-        // Line and column only: serde_json may quote the text it stumbled over, and that text holds tokens.
-        Self::unreadable(format!(
-            "the answer is not the JSON expected (line {}, column {})",
-            error.line(),
-            error.column()
-        ))
+        not_said(&self.0.message, self.0.cause.as_deref().map(|cause| cause as _))
     }
 }

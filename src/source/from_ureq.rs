@@ -24,15 +24,46 @@ impl From<ureq::Error> for SourceError {
         if let ureq::Error::Json(error) = error {
             return error.into();
         }
+        if let ureq::Error::TlsRequired = error {
+            return Self::new(outcome, NO_TLS).with_cause(error);
+        }
         // These two quote the address, whose query may hold a key.
         if let ureq::Error::RequireHttpsOnly(_) | ureq::Error::BadUri(_) = error {
             return Self::new(outcome, "the request failed: its address is none, or is not https as it has to be");
         }
-        let mut own = Self::new(outcome, format!("the request failed: {error}"));
+        let hint = if let ureq::Error::Protocol(_) = error { NO_HTTP } else { "" };
+        let mut own = Self::new(outcome, format!("the request failed: {error}{hint}")).with_cure(cure(&error));
         if matches!(error, ureq::Error::StatusCode(400 | 401 | 403)) {
             own.set_login(Login::MayHelp);
         }
         own.with_cause(error)
+    }
+}
+
+const NO_TLS: &str = "the address begins with https://, and this program was built without TLS: add a feature to ureq-auth, \
+    rustls or native-tls";
+
+/// A server with TLS answers plain http with an alert.
+const NO_HTTP: &str = "; if that port is one for https, begin the address with https://";
+
+/// What helps where waiting does not.
+fn cure(error: &ureq::Error) -> Option<&'static str> {
+    const PRIVATE_CA: &str = "if the server has a certificate of a private CA, trust that CA: \
+        configure(|config| config.tls_config(..)) with root_certs of its certificate, or, with the feature \
+        platform-verifier, RootCerts::PlatformVerifier";
+    match error {
+        #[cfg(any(feature = "rustls", feature = "rustls-no-provider"))]
+        ureq::Error::Io(io) => match io.get_ref()?.downcast_ref()? {
+            rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer) => Some(PRIVATE_CA),
+            rustls::Error::InvalidMessage(_) => {
+                Some("what answers at that port speaks no TLS: check the port, or begin the address with http://")
+            }
+            _ => None,
+        },
+        #[cfg(feature = "native-tls")]
+        ureq::Error::NativeTls(_) => Some(PRIVATE_CA),
+        ureq::Error::Protocol(_) => Some("what answers at that port speaks no HTTP: check the address"),
+        _ => None,
     }
 }
 

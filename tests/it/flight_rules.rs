@@ -287,7 +287,7 @@ fn rule_4_every_change_out_of_refreshing_wakes_all_waiters() {
 }
 
 /// What a source gets that asks its own session.
-fn reentrant() -> SourceError {
+pub(crate) fn reentrant() -> SourceError {
     let later = Later::default();
     let inner = Arc::clone(&later);
     let session = Session::new(move |_: Option<&ureq_auth::Token>| {

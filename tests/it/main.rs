@@ -24,6 +24,7 @@ mod sharing;
 mod superseded;
 mod time;
 mod traps_core;
+mod wait_for_change;
 
 #[cfg(feature = "ureq")]
 mod answers;
@@ -64,12 +65,18 @@ mod device_code_answers;
 mod discovery;
 #[cfg(feature = "ureq")]
 mod driven_clock;
+#[cfg(feature = "ureq")]
+mod error_chains;
+#[cfg(feature = "ureq")]
+mod error_texts;
 #[cfg(feature = "rustls")]
 mod faults;
 #[cfg(feature = "ureq")]
 mod grant;
 #[cfg(feature = "ureq")]
 mod log_out;
+#[cfg(feature = "ureq")]
+mod make_agent;
 #[cfg(feature = "ureq")]
 mod oauth2;
 #[cfg(feature = "ureq")]
@@ -79,6 +86,8 @@ mod server;
 #[cfg(feature = "key")]
 mod signing_key;
 mod store;
+#[cfg(feature = "rustls")]
+mod tls;
 #[cfg(feature = "ureq")]
 mod token_in;
 #[cfg(feature = "ureq")]

@@ -195,6 +195,9 @@ fn the_source_around_a_grant_passes_on_what_a_session_asks_it() {
     let owner = grant("my-client").owner();
     assert!(owner.is_some());
     assert_eq!(DeadLogin { grant: grant("my-client"), says: &[] }.owner(), owner);
+    // A logout revokes it.
+    let refresh_token = DeadLogin { grant: grant("my-client"), says: &[] }.refresh_token();
+    assert_eq!(refresh_token.as_deref().map(String::as_str), Some("fake-first"));
     let error = DeadLogin { grant: grant(""), says: &[] }.check().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
 }

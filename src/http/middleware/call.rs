@@ -6,15 +6,12 @@ use ureq::http::header::AUTHORIZATION;
 use ureq::http::{Extensions, HeaderMap, Method, Request, Response, Uri, Version};
 use ureq::{Agent, Body, SendBody};
 
-use crate::events::Event;
 use crate::http::body::Payload;
-use crate::http::origin::Origin;
-use crate::http::refusal::blames_token;
 use crate::http::token_in::Way;
-use crate::{Error, ErrorKind, Session, Token};
+use crate::{Error, ErrorKind, Token};
 
+use super::extensions::{MaxRedirects, NotReplayed};
 use super::last_look::Attempt;
-use super::{Bearer, MaxRedirects, NotReplayed};
 
 /// What it takes to send a call again.
 pub(super) struct Call<'a> {
@@ -150,48 +147,5 @@ pub(super) fn status_of(result: &Result<Response<Body>, ureq::Error>) -> Option<
         Ok(answer) => Some(answer.status().as_u16()),
         Err(ureq::Error::StatusCode(status)) => Some(*status),
         Err(_) => None,
-    }
-}
-
-/// What depends on the client's ways and rules.
-impl Bearer {
-    pub(super) fn way(&self) -> Option<&dyn Way> {
-        self.way.as_deref()
-    }
-
-    /// Has the caller brought a credential where ours would go?
-    #[inline]
-    pub(super) fn has_own(&self, headers: &HeaderMap) -> bool {
-        match &self.way {
-            None => headers.contains_key(AUTHORIZATION),
-            Some(way) => way.has_own(headers),
-        }
-    }
-
-    /// Says that a request goes out without the token since its address is none of the origins. Always false.
-    #[cold]
-    pub(super) fn tell_no_token(&self, session: &Session, uri: &Uri) -> bool {
-        // A password in an address of ours is the caller's own credential.
-        if let Some(origin) = Origin::of(uri).filter(|origin| !self.origins.0.contains(origin)) {
-            session.emit(Event::OtherOrigin { origin: origin.as_str() });
-        }
-        false
-    }
-
-    /// Is this a refusal of the token?
-    pub(super) fn is_refused(
-        &self,
-        token: &Token,
-        call: &Call<'_>,
-        result: &mut Result<Response<Body>, ureq::Error>,
-    ) -> bool {
-        let scheme = self.way().map_or(Some("Bearer"), Way::scheme);
-        let by_default = blames_token(scheme, result);
-        match &self.judge {
-            None => by_default,
-            Some(judge) => {
-                judge.is_refused(result, by_default, token.age(self.session_for(call).now()).unwrap_or_default())
-            }
-        }
     }
 }

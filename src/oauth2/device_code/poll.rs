@@ -96,7 +96,11 @@ impl Refusal {
             None => error.outcome() != Outcome::Misconfigured,
         };
         let (kind, retry_after, advice) = if passes {
-            (ErrorKind::Unavailable, retry_after, "there is no code to show for now: try again later")
+            (
+                ErrorKind::Unavailable,
+                retry_after,
+                error.cure().unwrap_or("there is no code to show for now: try again later"),
+            )
         } else {
             (ErrorKind::Misconfigured, None, CHECK_CLIENT)
         };

@@ -22,6 +22,7 @@ impl Endpoint {
             plain_http: self.plain_http,
             configure: self.configure.clone(),
             connector: self.connector.clone(),
+            make_agent: self.make_agent.clone(),
             ..Endpoint::new(token_url.to_owned(), client_id, client_secret)
         }
     }

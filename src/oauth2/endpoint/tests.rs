@@ -89,7 +89,7 @@ fn what_cannot_be_overridden() {
     endpoint.configure(std::sync::Arc::new(|config| {
         config.max_redirects(5).http_status_as_error(true).max_idle_connections(9).user_agent("mine")
     }));
-    let config = endpoint.agent(&origin, Duration::MAX).0.config().clone();
+    let config = endpoint.agent(&origin, Duration::MAX).unwrap().0.config().clone();
     assert_eq!((config.max_redirects(), config.http_status_as_error(), config.max_idle_connections()), (0, false, 0));
     assert_eq!(config.timeouts().global, Some(Duration::from_secs(3)));
     assert!(format!("{:?}", config.user_agent()).contains("mine"));
@@ -98,7 +98,7 @@ fn what_cannot_be_overridden() {
 /// The time-out of one request after the other on one endpoint, whose flights have so much left.
 fn timeouts(source: &RefreshToken, left: &[u64]) -> Vec<Duration> {
     let origin = Origin::parse("https://id.example.com").unwrap();
-    left.iter().map(|left| source.endpoint.agent(&origin, Duration::from_secs(*left)).1).collect()
+    left.iter().map(|left| source.endpoint.agent(&origin, Duration::from_secs(*left)).unwrap().1).collect()
 }
 
 #[test]
@@ -111,7 +111,11 @@ fn a_request_may_take_most_of_the_flights_time() {
     assert_eq!(timeouts(&refresh(), &[12, 30, 60, 30]), seconds(&[10, 25, 50, 25]));
     assert_eq!(timeouts(&refresh(), &[6000]), seconds(&[3600]));
     let origin = Origin::parse("https://id.example.com").unwrap();
-    assert_eq!(refresh().endpoint.agent(&origin, Duration::MAX).1, Duration::from_secs(25), "without a flight");
+    assert_eq!(
+        refresh().endpoint.agent(&origin, Duration::MAX).unwrap().1,
+        Duration::from_secs(25),
+        "without a flight"
+    );
 }
 
 #[test]

@@ -8,7 +8,7 @@ use ureq::http::{Request, Response};
 use ureq::middleware::{Middleware, MiddlewareNext};
 use ureq::{Body, SendBody};
 use ureq_auth::oauth2::RefreshToken;
-use ureq_auth::{Fetch, SourceError, Token, TokenSource};
+use ureq_auth::{Fetch, SourceError, Token, TokenSource, Zeroizing};
 
 // DeadLogin: begin
 /// A grant whose server has codes of its own for a dead refresh token: each with words of the description that goes with it.
@@ -34,6 +34,10 @@ impl TokenSource for DeadLogin {
 
     fn owner(&self) -> Option<String> {
         self.grant.owner()
+    }
+
+    fn refresh_token(&self) -> Option<Zeroizing<String>> {
+        self.grant.refresh_token()
     }
 }
 // DeadLogin: end
