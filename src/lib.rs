@@ -27,7 +27,7 @@
 //! | [`MaxRedirects`], [`NotReplayed`] | extensions of a request and of an answer |
 //! | [`Session`], [`SessionBuilder`] | one token shared by all threads, and when and how it is refreshed; works without any HTTP client |
 //! | [`Token`] | an access token, and what is known of it |
-//! | [`oauth2`] | token sources for OAuth 2.0: [`RefreshToken`], [`ClientCredentials`], any other `Grant`; logins: `BrowserLogin`, [`DeviceCode`]; discovery: [`Issuer`]; logout: [`Revocation`] |
+//! | [`oauth2`] | token sources for OAuth 2.0: [`RefreshToken`], [`ClientCredentials`], any other [`Grant`]; logins: [`BrowserLogin`], [`DeviceCode`]; discovery: [`Issuer`]; logout: [`Revocation`] |
 //! | [`TokenSource`], [`Fetch`] | where a new token comes from; any closure will do |
 //! | [`Zeroizing`] | what [`TokenSource::refresh_token`] returns: a text that is wiped when it is dropped |
 //! | [`TokenStore`], [`Exclusive`], [`Stored`] | where the token outlives the process: [`MemoryStore`], [`FileStore`] |
@@ -110,8 +110,8 @@
 //! | `json` (default) | `send_json`, `read_json` |
 //! | `multipart`, `cookies`, `socks-proxy` | as in ureq |
 //! | `ureq` | the client and `oauth2`, without any of the above |
-//! | `browser` | `oauth2::BrowserLogin`: a login by the browser on this machine |
-//! | `key` | `oauth2::SigningKey`: assertions signed by a key in a PEM file |
+//! | `browser` | [`BrowserLogin`]: a login by the browser on this machine |
+//! | `key` | [`SigningKey`]: assertions signed by a key in a PEM file |
 //! | `file-store` | [`FileStore`]: the token in a file, shared by processes |
 //! | `store-kit` | `store_kit`: tests for a [`TokenStore`] of your own |
 //!
@@ -134,6 +134,21 @@
 #![cfg_attr(feature = "ureq", doc = "[`RefreshToken`]: crate::oauth2::RefreshToken")]
 #![cfg_attr(feature = "ureq", doc = "[`ClientCredentials`]: crate::oauth2::ClientCredentials")]
 #![cfg_attr(feature = "ureq", doc = "[`DeviceCode`]: crate::oauth2::DeviceCode")]
+#![cfg_attr(feature = "ureq", doc = "[`Grant`]: crate::oauth2::Grant")]
+#![cfg_attr(
+    not(feature = "ureq"),
+    doc = "[`Grant`]: https://docs.rs/ureq-auth/latest/ureq_auth/oauth2/struct.Grant.html"
+)]
+#![cfg_attr(feature = "browser", doc = "[`BrowserLogin`]: crate::oauth2::BrowserLogin")]
+#![cfg_attr(
+    not(feature = "browser"),
+    doc = "[`BrowserLogin`]: https://docs.rs/ureq-auth/latest/ureq_auth/oauth2/struct.BrowserLogin.html"
+)]
+#![cfg_attr(feature = "key", doc = "[`SigningKey`]: crate::oauth2::SigningKey")]
+#![cfg_attr(
+    not(feature = "key"),
+    doc = "[`SigningKey`]: https://docs.rs/ureq-auth/latest/ureq_auth/oauth2/struct.SigningKey.html"
+)]
 #![cfg_attr(feature = "ureq", doc = "[`Issuer`]: crate::oauth2::Issuer")]
 #![cfg_attr(feature = "ureq", doc = "[`Revocation`]: crate::oauth2::Revocation")]
 #![cfg_attr(feature = "ureq", doc = "[`init`]: crate::init()")]
