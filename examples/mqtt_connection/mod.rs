@@ -32,6 +32,7 @@ impl Connection {
     pub(crate) fn open(address: &str, token: &Arc<Token>) -> io::Result<Option<Self>> {
         let address = address.to_socket_addrs()?.next().ok_or_else(|| malformed("no address"))?;
         let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+        // This example's messages come back all the time. Where it may be quiet, the read waits longer than KEEP_ALIVE.
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         stream.set_nodelay(true)?;
