@@ -66,7 +66,7 @@ impl fmt::Debug for Seconds {
 ///
 /// [`SystemClock`] is the default; [`ManualClock`] stands still until told otherwise, for tests.
 ///
-/// `now` and `timeout` are asked while a session's lock is held, so that no thread that goes to sleep miss a change of the
+/// `now` and `timeout` are asked while a session's lock is held, so that no thread that goes to sleep misses a change of the
 /// clock: they must be quick and must not use a session.
 pub trait Clock: Send + Sync + fmt::Debug {
     /// Now, on a scale that never goes back and goes on while the device is suspended.
