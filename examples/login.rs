@@ -117,7 +117,7 @@ fn call(own: Settings<'_>, session: Session, url: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The user's own browser. An error where there is none: then the login goes by a code.
+/// The user's own browser. An error where it cannot be opened: then the login goes by a code.
 fn open_browser(url: &str) -> io::Result<()> {
     let mut command = if cfg!(target_os = "macos") {
         Command::new("open")

@@ -66,7 +66,7 @@ impl fmt::Debug for Seconds {
 ///
 /// [`SystemClock`] is the default; [`ManualClock`] stands still until told otherwise, for tests.
 ///
-/// `now` and `timeout` are asked while a session's lock is held, lest a thread that goes to sleep miss a change of the
+/// `now` and `timeout` are asked while a session's lock is held, so that no thread that goes to sleep misses a change of the
 /// clock: they must be quick and must not use a session.
 pub trait Clock: Send + Sync + fmt::Debug {
     /// Now, on a scale that never goes back and goes on while the device is suspended.
@@ -192,7 +192,7 @@ struct Manual {
 impl ManualClock {
     /// A clock whose wall time is `wall` after 1970-01-01 00:00 UTC, or unknown.
     pub fn new(wall: Option<Duration>) -> Self {
-        // Not zero: a test in which "never" and "at the beginning" look alike proves nothing.
+        // Not zero: a test in which "never" and "at the beginning" look the same proves nothing.
         let now = Duration::from_secs(1000);
         ManualClock(Arc::new(Mutex::new(Manual { now, wall, wakers: Vec::new() })))
     }

@@ -40,7 +40,7 @@ pub(crate) enum Login {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// A value given to this crate is of no use: an address, a token, a setting. Fix the program or its configuration.
+    /// A value given to this crate is unusable: an address, a token, a setting. Fix the program or its configuration.
     InvalidInput,
     /// There is no token and no credential to get one with: log in, then [`Session::set`](crate::Session::set).
     NotLoggedIn,
@@ -68,7 +68,7 @@ pub enum ErrorKind {
     /// The token store cannot be read, written or locked: the text says what is in the way. Nothing was sent, so the refresh
     /// token is as good as before, and the session looks again after a pause.
     Store,
-    /// The API refuses tokens faster than refreshing them is of use, or one address refuses every token
+    /// The API refuses new tokens so fast that refreshing does not help, or one address refuses every token
     /// ([`Event::AddressRefuses`](crate::Event::AddressRefuses)): see what it says with its 401.
     RefusedTooOften,
     /// The request could not be sent a second time, so the caller has to: the token is fresh now, or the API knows it by now

@@ -17,7 +17,7 @@ pub enum Event<'a> {
         /// Why.
         reason: Reason,
     },
-    /// The source failed, and the flight tries again after the pause. Told amid the flight: a store's exclusive section is held.
+    /// The source failed, and the flight tries again after the pause. Called during the refresh, with the store's lock held.
     AttemptFailed {
         /// What it said.
         error: &'a SourceError,
@@ -102,7 +102,7 @@ pub enum Event<'a> {
     NotReplayed,
     /// A refused request could not be sent again, since the `Client` of its agent was dropped: the caller gets the 401.
     ClientGone,
-    /// A request goes out without the token: its address, or a redirect's, is none of the client's origins.
+    /// A request goes out without the token: its address, or a redirect's, is not one of the client's origins.
     OtherOrigin {
         /// Scheme, host and port of the address.
         origin: &'a str,

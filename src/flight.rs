@@ -44,7 +44,7 @@ pub(crate) struct Flight<T, E> {
 struct State<T, E> {
     generation: u64,
     current: Option<Arc<T>>,
-    /// The current value is not to be given out, whatever the judge says: it was refused, or never was of use.
+    /// The current value is not to be given out, whatever the judge says: it was refused, or it was never usable.
     refused: bool,
     phase: Phase<E>,
 }

@@ -74,7 +74,7 @@ impl Times {
         })
     }
 
-    /// The same, for those who have no use for an error in words: most tokens are none.
+    /// The same, for those who have no use for an error in words: most tokens are not JWTs.
     pub(crate) fn of(token: &str) -> Result<Self, Flaw> {
         if token.len() > MAX_LENGTH {
             return Err(Flaw::Length);
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn claims_that_are_missing_or_null_are_none() {
+    fn missing_and_null_claims_are_read_as_absent() {
         assert_eq!(read("{}").unwrap(), Times::default());
         assert_eq!(read(r#"{"exp":null}"#).unwrap(), Times::default());
         assert_eq!(read(r#"{"exp":100,"iat":200}"#).unwrap().lifetime(), None, "a life that ends before it begins");

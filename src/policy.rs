@@ -78,7 +78,7 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// Is every value of use?
+    /// Is every value usable?
     pub(crate) fn check(&self) -> Result<()> {
         let problem = if self.stale.percent > 90 || self.leeway.percent > 90 {
             "a window of more than 90 percent leaves a token no life; choose a smaller percentage for with_stale_window \

@@ -68,7 +68,7 @@ impl Session {
     /// A token that lives for `valid_for` from now on: before a long upload.
     ///
     /// If that is more than three quarters of what the server grants (of what is left of it when it arrives), three
-    /// quarters are asked for, lest every call refresh.
+    /// quarters are asked for, otherwise every call would refresh.
     ///
     /// # Errors
     ///

@@ -49,7 +49,7 @@ mod real {
         /// Waits until notified or, if given, until `timeout` has passed; whoever calls it looks at its predicate again.
         pub(crate) fn wait<T>(&self, state: &mut MutexGuard<'_, T>, timeout: Option<Duration>) {
             match timeout {
-                // The result is of no use: a notification and the time-out may come together.
+                // The result says nothing: a notification and the time-out may come together.
                 Some(timeout) => drop(self.0.wait_for(state, timeout)),
                 None => self.0.wait(state),
             }

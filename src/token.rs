@@ -77,7 +77,7 @@ impl Token {
         Self::of(access_token)
     }
 
-    /// A refresh token whose access token is not known: what is kept of an answer that was of no use otherwise. It is never
+    /// A refresh token whose access token is not known: what is kept of an otherwise unusable answer. It is never
     /// given out and never fresh.
     pub(crate) fn of_refresh(refresh_token: Secret) -> Result<Self> {
         let mut token = Self::of(Zeroizing::default())?;
@@ -109,7 +109,7 @@ impl Token {
         })
     }
 
-    /// Adds the refresh token (RFC 6749 §1.5). An empty one is none.
+    /// Adds the refresh token (RFC 6749 §1.5). An empty one counts as missing.
     #[must_use]
     pub fn with_refresh_token(mut self, refresh_token: impl Into<String>) -> Self {
         let refresh_token = refresh_token.into();

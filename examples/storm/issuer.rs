@@ -174,7 +174,7 @@ impl Issuer {
         }
     }
 
-    /// The access token that came with this refresh token is of no use to the client; the refresh token itself is.
+    /// The access token that came with this refresh token is unusable for the client; the refresh token itself is not.
     pub(crate) fn waste(&mut self, new_refresh_token: &str) {
         let family = self.refresh_tokens.get(new_refresh_token).map(|grant| grant.family);
         if let Some(family) = family.and_then(|family| self.families.get_mut(family)) {
@@ -272,7 +272,7 @@ impl Issuer {
         }
     }
 
-    /// Revokes the access token issued last. False if there is none that lives.
+    /// Revokes the access token issued last. False if no access token is valid.
     pub(crate) fn revoke(&mut self, now: Duration) -> bool {
         match self.access_tokens.last_mut() {
             Some(token) if !token.revoked && now < token.expires_at => {

@@ -63,7 +63,7 @@ fn main() -> ExitCode {
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("storm: {error}");
-            // An address that is of no use is bad usage as well, though only the crate can tell.
+            // An unusable address is bad usage as well, though only the crate can tell.
             let invalid = error.downcast_ref::<ureq_auth::Error>().map(ureq_auth::Error::kind);
             ExitCode::from(if invalid == Some(ErrorKind::InvalidInput) { 2 } else { 1 })
         }

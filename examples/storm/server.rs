@@ -133,7 +133,7 @@ impl Server {
         lock(&self.shared.issuer).log_in_with_token(self.shared.started.elapsed()).ok()
     }
 
-    /// Revokes the access token issued last, behind the client's back. False if there is none that lives.
+    /// Revokes the access token issued last, behind the client's back. False if no access token is valid.
     pub(crate) fn revoke(&self) -> bool {
         let mut issuer = lock(&self.shared.issuer);
         let revoked = issuer.revoke(self.shared.started.elapsed());

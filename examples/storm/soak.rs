@@ -161,7 +161,7 @@ struct Idle {
 struct Time {
     /// Flights under way. One may begin before the end of the last is told.
     flights: u64,
-    /// How long there was none.
+    /// How long the threads had no token.
     without: Duration,
     /// Since when there has been none.
     since: Option<Instant>,

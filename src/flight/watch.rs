@@ -17,7 +17,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(60);
 pub(crate) enum Watched<T> {
     /// A later value that can be given out.
     Another(Arc<T>),
-    /// Somebody has to enter: the value is to be replaced, or there is none and none will come by itself.
+    /// Somebody has to enter: the value is to be replaced, or there is no value and no flight that would bring one.
     Due,
     TimedOut,
 }

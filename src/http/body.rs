@@ -15,7 +15,7 @@ use zeroize::{Zeroize as _, Zeroizing};
 
 /// What it takes to send a request's body again.
 pub(crate) enum Payload<'a> {
-    /// There is none.
+    /// No body.
     Nothing,
     /// It went out as it came, and cannot be sent again.
     Untouched,
@@ -191,7 +191,7 @@ impl Read for Tape<'_> {
             }
             _ => {
                 if self.lost {
-                    // Sent, and of no use any more.
+                    // Sent, and not needed any more.
                     self.tape = Zeroizing::default();
                     self.at = 0;
                 }

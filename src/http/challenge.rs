@@ -30,7 +30,7 @@ impl Challenge<'_> {
 
 /// The challenges in one header value; a header that is sent several times is parsed line by line.
 ///
-/// What cannot be read is skipped up to the next comma: the rest may still be of use. Never panics, and takes memory in
+/// What cannot be read is skipped up to the next comma: the rest may still be readable. Never panics, and takes memory in
 /// proportion to the text at most.
 ///
 /// ```

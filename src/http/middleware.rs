@@ -88,7 +88,7 @@ impl Bearer {
         self.session_of(call.head.extensions.as_ref())
     }
 
-    /// A function of its own, lest the stack of every call have room for what this one needs.
+    /// Out of line, to keep the common path's stack frame small.
     #[inline(never)]
     fn send_from_tape(
         &self,
@@ -150,7 +150,7 @@ impl Bearer {
         }
     }
 
-    /// Says that a request goes out without the token since its address is none of the origins. Always false.
+    /// Says that a request goes out without the token since its address is not one of the origins. Always false.
     #[cold]
     fn tell_no_token(&self, session: &Session, uri: &Uri) -> bool {
         // A password in an address of ours is the caller's own credential.

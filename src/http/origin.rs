@@ -188,7 +188,7 @@ pub(crate) fn parse_url(text: &str, name: &str) -> Result<(Uri, Origin)> {
     }
 }
 
-/// What stands after the host's colon; `None` if something else stands after the host. `Authority::port` is of no use here:
+/// What stands after the host's colon; `None` if something else stands after the host. `Authority::port` does not help here:
 /// it has nothing to say of "99999", and a default in its place would be another origin; and it overlooks what http lets
 /// stand between the bracket and the colon in "[::1].x:8443".
 fn port_text(authority: &Authority) -> Option<&str> {

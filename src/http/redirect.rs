@@ -60,7 +60,7 @@ impl Hop {
 /// # Errors
 ///
 /// As ureq: [`RedirectFailed`](ureq::Error::RedirectFailed) for a 307 or 308 on a request whose repetition elsewhere may
-/// do harm, [`BadUri`](ureq::Error::BadUri) for an address that is none, or has no origin.
+/// do harm, [`BadUri`](ureq::Error::BadUri) for an address that cannot be read, or has no origin.
 pub(crate) fn follow(
     method: &Method,
     uri: &Uri,

@@ -72,7 +72,7 @@ impl Answer<'_> {
         self.response.as_deref().map(Response::headers)
     }
 
-    /// The first header of this name; empty if there is none, or if it is no ASCII text.
+    /// The first header of this name; empty if it is missing, or not ASCII text.
     pub fn header(&self, name: &str) -> &str {
         self.headers().and_then(|headers| headers.get(name)?.to_str().ok()).unwrap_or_default()
     }

@@ -85,7 +85,7 @@ impl Answer<'_> {
         self.with_renewed(error, &mut refresh_token_in(self.body))
     }
 
-    /// A success that is of no use may have cost the old refresh token: then the new one must not be lost with it. If it names
+    /// An unusable success may have cost the old refresh token: then the new one must not be lost with it. If it names
     /// the old one, that one stays in force.
     fn with_renewed(&self, error: SourceError, refresh_token: &mut Option<Zeroizing<String>>) -> SourceError {
         match refresh_token {

@@ -43,7 +43,7 @@ const PATIENCE: Duration = Duration::from_secs(300);
 pub struct BrowserLogin {
     pub(crate) endpoint: Endpoint,
     authorization_url: String,
-    /// Whom the callback must name, and must it?
+    /// The issuer that the callback must name, and whether it must name one.
     issuer: Option<String>,
     is_issuer_named: bool,
     pushed_authorization_url: Option<String>,

@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_else_comes_is_none() {
+    fn whatever_else_comes_is_no_callback() {
         for other in
             ["/", "/favicon.ico", "/callback/?code=a&state=s-1", "//callback", "*", "http://127.0.0.1/callback"]
         {

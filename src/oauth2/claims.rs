@@ -11,7 +11,7 @@ use crate::SourceError;
 /// Long enough for a slow request, and short enough for servers that want at most three minutes.
 const LIFETIME: Duration = Duration::from_secs(120);
 
-/// The claims of an assertion (RFC 7523 §3): who says it (`iss`), of whom (`sub`), to which server (`aud`), and for how long.
+/// The claims of an assertion (RFC 7523 §3): who says it (`iss`), about which subject (`sub`), to which server (`aud`), and for how long.
 ///
 /// ```
 /// use ureq_auth::SourceError;
@@ -54,7 +54,7 @@ impl Claims {
         self.claim("iss", issuer)
     }
 
-    /// Of whom (`sub`).
+    /// Sets the subject (`sub`).
     #[must_use]
     pub fn subject(self, subject: &str) -> Self {
         self.claim("sub", subject)

@@ -11,7 +11,7 @@ use crate::{Fetch, Result, SourceError, Token, TokenSource};
 /// To repeat this grant is harmless, so a lost answer is an
 /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable), not an [`Unknown`](crate::ErrorKind::Unknown), and whatever the
 /// server says is tried again: a session on it never ends by itself, and nobody is told to log in. A refresh
-/// token in the answer, which there should be none of (§4.4.3), is dropped.
+/// token in the answer is dropped: there should not be one (§4.4.3).
 ///
 /// ```
 /// use ureq_auth::{Session, oauth2::ClientCredentials};
@@ -28,7 +28,7 @@ pub struct ClientCredentials {
 
 impl ClientCredentials {
     /// A source that sends the secret in the `Authorization` header (`client_secret_basic`, RFC 6749 §2.3.1). Nothing is
-    /// sent yet; a value that is of no use is an error of [`Session::new`](crate::Session::new).
+    /// sent yet; an unusable value is an error of [`Session::new`](crate::Session::new).
     #[must_use]
     pub fn new(token_url: impl Into<String>, client_id: impl Into<String>, client_secret: impl Into<String>) -> Self {
         let client_secret = Secret::new(client_secret.into());

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 const MONTHS: &str = "JanFebMarAprMayJunJulAugSepOctNovDec";
 
-/// An HTTP date as the time since 1970-01-01 00:00 UTC; `None` if it is none, or before that.
+/// An HTTP date as the time since 1970-01-01 00:00 UTC; `None` if it is not a date, or before that.
 ///
 /// ```text
 /// Sun, 06 Nov 1994 08:49:37 GMT    as of today

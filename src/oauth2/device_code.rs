@@ -49,7 +49,7 @@ pub struct DeviceCode {
 }
 
 impl DeviceCode {
-    /// A login of a public client. Nothing is sent yet; a value that is of no use is an error of
+    /// A login of a public client. Nothing is sent yet; an unusable value is an error of
     /// [`log_in`](DeviceCode::log_in).
     #[must_use]
     pub fn new(
@@ -133,7 +133,7 @@ impl DeviceCode {
         let mut interval = authorization.interval;
         let mut pause = interval;
         loop {
-            // The last poll comes right at the end, even if the server wants a longer pause: after it there is none.
+            // The last poll comes right at the end, even if the server wants a longer pause: no poll comes after it.
             self.pause(pause.min(end.since(self.clock.now())), go_on)?;
             let refusal = match self.poll(&authorization.device_code) {
                 Ok(token) => return Ok(token),

@@ -36,7 +36,7 @@ use self::request::BASIC;
 /// Extra parameters that name who is to take the token, which is no secret, and what an error is about.
 const OPEN_PARAMS: [&str; 2] = ["audience", "resource"];
 
-/// Where tokens are asked for, as whom, and how.
+/// Where tokens are asked for, as which client, and how.
 #[derive(Clone)]
 pub(crate) struct Endpoint {
     token_url: String,
@@ -112,7 +112,7 @@ impl Endpoint {
         }
     }
 
-    /// Is every setting of use?
+    /// Is every setting usable?
     ///
     /// # Errors
     ///

@@ -65,10 +65,10 @@ fn reads_as(text: &str, secret: &str) -> usize {
     end
 }
 
-/// Looks for a token before the next blank; a line break is none, for tokens are wrapped. What stands before the first part
+/// Looks for a token before the next blank; a line break does not count as one, because tokens are wrapped. What stands before the first part
 /// that is no word may be shown, as in `access_token=` or `gho_`, and so may the comma after it.
 ///
-/// Returns where it begins and ends, counted from the text's end; zero and where the blank is if there is none.
+/// Returns where it begins and ends, counted from the text's end; zero and where the blank is, if it finds no token.
 fn find_token(text: &str) -> (usize, usize) {
     let (mut begin, mut end, mut blank, mut odd) = (0, 0, 0, 0);
     let mut word = Word::default();

@@ -34,7 +34,7 @@ pub struct RefreshToken {
 }
 
 impl RefreshToken {
-    /// A source for a public client. Nothing is sent; a value that is of no use is an error of
+    /// A source for a public client. Nothing is sent; an unusable value is an error of
     /// [`Session::new`](crate::Session::new).
     #[must_use]
     pub fn new(token_url: impl Into<String>, client_id: impl Into<String>, refresh_token: impl Into<String>) -> Self {

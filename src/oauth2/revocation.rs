@@ -26,7 +26,7 @@ pub struct Revocation {
 }
 
 impl Revocation {
-    /// A revocation by a public client. Nothing is sent yet; a value that is of no use is an error of
+    /// A revocation by a public client. Nothing is sent yet; an unusable value is an error of
     /// [`revoke`](Revocation::revoke).
     #[must_use]
     pub fn new(revocation_url: impl Into<String>, client_id: impl Into<String>) -> Self {
@@ -55,8 +55,8 @@ impl Revocation {
         token.map_or(Ok(()), |token| self.revoke(&token)).and(stored)
     }
 
-    /// Has the server revoke the refresh token, and with it the access tokens that came of it (RFC 7009 §2.1); where there
-    /// is none, the access token.
+    /// Has the server revoke the refresh token, and with it the access tokens that came of it (RFC 7009 §2.1); without
+    /// one, the access token.
     ///
     /// A token that the server does not know, has revoked already or that has expired is a success (§2.2): by a 200, or by
     /// an error that says so (`invalid_token`, `invalid_grant`, "token already revoked" and their like). A server error, 429

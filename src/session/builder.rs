@@ -98,7 +98,7 @@ impl SessionBuilder {
         self
     }
 
-    /// Whom to tell what happens. Called on the thread it happens on, with no lock held (but for the store's, where an
+    /// Registers an event callback. It is called on the thread where the event happens, with no lock held (but for the store's, where an
     /// [attempt has failed](Event::AttemptFailed)); it should be quick. If it asks for a token that it would have to wait for,
     /// it gets [`Reentrant`](crate::ErrorKind::Reentrant). It is told of the calls that it makes itself, but what comes of
     /// those that it makes while it is told so is only counted; a `log` backend that makes calls by this session is treated the

@@ -86,7 +86,7 @@ impl Shared {
             None => obtained.unlock_superseded(self.view()),
             Some(_) => obtained.unlock(),
         }
-        // Observers are told with no lock held, the store's included (but for a failed attempt, which is told amid the flight).
+        // Observers are told with no lock held, the store's included (but for a failed attempt, which is told during the flight).
         let notices = std::mem::take(&mut obtained.notices);
         if notices.saved_late {
             self.emit(Event::SavedLate);

@@ -118,7 +118,7 @@ impl SourceError {
         self
     }
 
-    /// Adds the new refresh token that came with an answer which is of no use otherwise: the server has spent the old one.
+    /// Adds the new refresh token that came with an otherwise unusable answer: the server has spent the old one.
     /// The session keeps it, stores it, and uses it next.
     #[must_use]
     pub fn with_new_refresh_token(mut self, refresh_token: impl Into<String>) -> Self {

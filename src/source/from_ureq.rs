@@ -118,7 +118,7 @@ fn refused_certificate(_: &std::io::Error) -> bool {
     false
 }
 
-/// Is the request of a kind that can never be sent? Then a repeat is of no use.
+/// Is the request of a kind that can never be sent? Then a repeat does not help.
 fn never_sendable(error: &ureq::Error) -> bool {
     matches!(
         error,

@@ -31,7 +31,7 @@ use super::text::{self, Unreadable};
 use crate::clock::{Clock as _, SystemClock};
 use crate::{Error, Result};
 
-/// A token file is one access token, which has a limit of its own, and one refresh token. What is longer is none.
+/// A token file is one access token, which has a limit of its own, and one refresh token. What is longer is no token file.
 const MAX_LENGTH: u64 = 1024 * 1024;
 
 /// The pauses between two attempts to lock: from here, doubled each time, up to there.

@@ -80,7 +80,7 @@ impl Holder {
         self.hears()
     }
 
-    /// By the program of that name: there is no other way without unsafe code. False: there is none here.
+    /// By the program of that name: there is no other way without unsafe code. False: this machine has no such program.
     fn signal(&self, signal: &str) -> bool {
         Command::new("kill").args([signal, &self.child.id().to_string()]).status().is_ok_and(|status| status.success())
     }

@@ -1,17 +1,17 @@
 //! The locks under loom, which tries every order of its *steps*. So that it gets to the end of them, only what can make a
 //! difference is a step here:
 //!
-//! - To take a mutex is one, and the only one. To let go of it is none: what matters is who takes it next.
-//! - To wait and to notify is none. Both happen with the mutex held ([`Condvar::notify_all`] asks for the guard), which has
+//! - To take a mutex is one, and the only one. To let go of it is no step: what matters is who takes it next.
+//! - To wait and to notify is no step. Both happen with the mutex held ([`Condvar::notify_all`] asks for the guard), which has
 //!   put them in order already. loom's own condition variable counts them, and tries orders that the mutex rules out.
-//! - A [`Leaf`] is none. Nothing happens under it, so that it goes with the step before it. That is the whole truth where the
+//! - A [`Leaf`] is no step. Nothing happens under it, so that it goes with the step before it. That is the whole truth where the
 //!   order of such sections decides nothing, as with counters; for the rest, `MODEL_LEAVES` in the environment makes each a
 //!   step, and shuttle always does. That it *is* a leaf is asserted whenever a lock is taken.
-//! - To begin is none, nor to be woken from a condition variable: it is one with the thread's next step. What another does in
+//! - To begin is no step, nor to be woken from a condition variable: it is one with the thread's next step. What another does in
 //!   between, it may as well do before: until that step the thread changes nothing that others see, and what it looks at, such
 //!   as the clock, stands still while threads begin.
 //! - While there is one thread alone, before the others begin and after they have ended, nothing is a step.
-//! - A [`Latch`] is none, and threads that end are not joined but counted by one.
+//! - A [`Latch`] is no step, and threads that end are not joined but counted by one.
 //!
 //! The last three are short cuts, and `MODEL_PLAIN` in the environment does without: `MODEL_LONG=1 .ci/models` asserts that the
 //! orders in which threads take locks are the same ones, each found once instead of many times.

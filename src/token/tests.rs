@@ -17,7 +17,7 @@ fn what_an_access_token_may_hold() {
 }
 
 #[test]
-fn an_empty_refresh_token_is_none() {
+fn an_empty_refresh_token_counts_as_missing() {
     assert_eq!(Token::new("a").unwrap().with_refresh_token("").refresh_secret(), None);
 }
 

@@ -1,4 +1,4 @@
-//! Request bodies: what goes over the wire is what plain ureq would send, and it goes a second time after a 401.
+//! Request bodies: what is sent on the wire is what plain ureq would send, and it goes a second time after a 401.
 
 use std::fs::File;
 use std::io::{self, Cursor, Read};
@@ -73,7 +73,7 @@ fn what_goes_out_is_what_plain_ureq_would_send_and_so_is_the_replay() {
 /// The one difference to plain ureq, which says `Content-Length: 0` in the first case and sends an empty chunked body in
 /// the other: whether a `SendBody` is empty or none cannot be seen from outside. All of it means the same to a server.
 #[test]
-fn a_forced_body_of_no_bytes_is_none_on_a_delete_and_has_a_length_on_a_post() {
+fn a_forced_body_of_no_bytes_is_no_body_on_a_delete_and_has_a_length_on_a_post() {
     let server = Server::start(refuses_the_first);
     let (client, _) = client_of(&server);
     assert_eq!(text(client.delete(server.url("/")).force_send_body().send("")), "DELETE ");

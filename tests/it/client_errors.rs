@@ -1,4 +1,4 @@
-//! Values that are of no use: each error, read aloud, says what was wrong and what to do.
+//! Unusable values: each error, read aloud, says what was wrong and what to do.
 
 use ureq::Agent;
 use ureq_auth::{Client, ErrorKind, Session, Token};
@@ -65,7 +65,7 @@ fn a_configuration_that_was_not_built_on_the_clients_own_is_refused() {
 }
 
 #[test]
-fn a_url_that_is_none_is_ureqs_error_and_nothing_is_sent() {
+fn a_malformed_url_is_ureqs_error_and_nothing_is_sent() {
     let server = Server::untouched();
     let (session, calls) = session();
     let client = Client::new(session, &server.origin()).unwrap();

@@ -73,7 +73,7 @@ fn nor_are_they_at_the_end_of_a_redirect() {
 }
 
 #[test]
-fn a_401_from_an_origin_that_is_not_ours_is_none_of_our_business() {
+fn a_401_from_an_origin_that_is_not_ours_is_left_alone() {
     let foreign = Server::script([Answer::refused(), Answer::refused()]);
     let server = Server::start(refuses_the_first);
     for as_error in [false, true] {

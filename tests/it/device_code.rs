@@ -122,7 +122,7 @@ fn the_server_sets_the_pace() {
     login.run().unwrap();
     assert_eq!(login.pauses(), [3, 3, 8, 8, 13, 13], "for good");
 
-    // Five seconds if no interval is given (RFC 8628 section 3.2), or one that would be none.
+    // Five seconds if no interval is given (RFC 8628 section 3.2), or a useless one.
     for interval in ["", r#","interval":0"#, r#","interval":null"#, r#","interval":-1"#] {
         let body = format!(
             r#"{{"device_code":"d","user_code":"u","verification_url":"https://x/#/d"{interval},"expires_in":"60"}}"#
@@ -288,7 +288,7 @@ fn an_error_of_the_first_request_says_whether_it_may_pass() {
 }
 
 #[test]
-fn settings_of_no_use_are_told_before_anything_is_sent() {
+fn unusable_settings_are_told_before_anything_is_sent() {
     let log_in = |device: DeviceCode| device.log_in(|_| {}).unwrap_err();
     for (device, says) in [
         (DeviceCode::new("device", "https://x/token", "c"), "the device authorization URL"),

@@ -104,7 +104,7 @@ fn a_login_goes_on_more_slowly_past_what_is_not_the_servers_word() {
 }
 
 #[test]
-fn a_login_goes_on_past_answers_that_are_none() {
+fn a_login_goes_on_past_unreadable_answers() {
     for (who, trouble) in [
         ("cut off in the middle", Answer::ok(TOKEN).torn()),
         ("an error cut off in the middle", error(400, "access_denied").torn()),
@@ -162,7 +162,7 @@ fn a_login_goes_on_past_an_answer_that_takes_too_long() {
     assert_eq!((token.secret(), login.pauses()), ("abc", vec![3, 6, 3]));
 }
 
-/// To ask again would be of no use: the device code is spent.
+/// To ask again would not help: the device code is spent.
 #[test]
 fn a_token_that_cannot_be_used_ends_the_login() {
     for body in [

@@ -190,7 +190,7 @@ fn a_policy_that_cannot_be_used_names_its_setters_when_the_session_is_built() {
 }
 
 #[test]
-fn an_origin_with_a_wildcard_says_that_there_are_none() {
+fn an_origin_with_a_wildcard_says_that_there_are_no_wildcards() {
     for origin in ["*", "https://*.example.com", "https://api.example.com:*", "https://api.example.com/*"] {
         let error = Client::new(session().0, origin).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput);

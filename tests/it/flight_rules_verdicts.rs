@@ -16,7 +16,7 @@ fn rule_5_a_waiter_leaves_at_its_own_deadline_and_not_before() {
     let gate = Gate::default();
     let scene = Scene::expired(vec![held(&gate, gives("t2", 300))]);
     let crowd = scene.crowd_in_flight(&gate);
-    // Every move of the clock wakes all waiters, none of whom has a reason to return.
+    // Every move of the clock wakes all waiters, though no waiter has a reason to return.
     for _ in 0..39 {
         scene.clock.advance(secs(1));
     }

@@ -175,7 +175,7 @@ impl Shared {
         stream.set_read_timeout(Some(LONG)).unwrap();
         stream.set_nodelay(true).unwrap();
         let mut reader = BufReader::new(stream.try_clone().unwrap());
-        // A client that hangs up in the middle is none of the server's business.
+        // A client that hangs up in the middle does not concern the server.
         while let Some((mut seen, close)) = read_head(&mut reader, connection) {
             let early = (self.early)(&seen);
             let head_only = seen.method == "HEAD";

@@ -1,4 +1,4 @@
-//! Assertions signed by a key in a PEM file. The keys are made for these tests, and of no use elsewhere.
+//! Assertions signed by a key in a PEM file. The keys are made for these tests, and are used nowhere else.
 
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};

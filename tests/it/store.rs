@@ -97,7 +97,7 @@ impl World {
         Some((text("access_token"), text("refresh_token")))
     }
 
-    /// A text in what is stored; `-` if there is none of that name.
+    /// A text in what is stored; `-` if it has no member of that name.
     fn member(&self, name: &str) -> String {
         let content = self.lock().content.clone().expect("something is stored");
         let value: serde_json::Value = serde_json::from_str(&content.to_text()).unwrap();

@@ -344,7 +344,7 @@ impl<T> Crowd<T> {
         (0..self.size).map(|_| self.results.recv_timeout(WATCHDOG).expect("a thread hangs")).collect()
     }
 
-    /// Is nobody back yet? Only of use where those who are out cannot come back by themselves.
+    /// Is nobody back yet? Only meaningful where those who are out cannot come back by themselves.
     pub(crate) fn is_out(&self) -> bool {
         self.results.try_recv().is_err()
     }

@@ -65,7 +65,7 @@ pub(crate) struct Issuer {
 }
 
 impl Issuer {
-    /// Starts one; `None` if there is none to start. The options are those of `issuer.mjs`.
+    /// Starts one; `None` if this machine cannot start one. The options are those of `issuer.mjs`.
     pub(crate) fn start(options: Value) -> Option<Self> {
         let place = installed()?;
         let process = Process::start(&place, "issuer.mjs", &options, &[]);

@@ -18,7 +18,7 @@ pub(crate) enum Flaw {
     SaveLosesTheOld,
     /// Everybody is let in.
     NoLock,
-    /// What cannot be read is no token, so there is none.
+    /// What cannot be read is no token, so the store counts as empty.
     ForeignIsEmpty,
     /// A save does not look whether the section still stands.
     LateSave,

@@ -214,7 +214,7 @@ fn a_success_without_a_token_is_unreadable() {
 }
 
 #[test]
-fn what_is_no_json_is_said_to_be_none() {
+fn an_answer_that_is_not_json_is_named_so() {
     let answer = Answer { status: 502, content_type: Some("text/html; charset=x"), body: b"<html>", ..ANSWER };
     let error = answer.read().unwrap_err().to_string();
     assert!(error.starts_with("the token endpoint answered 502 with something that is not a JSON object (text/html)"));

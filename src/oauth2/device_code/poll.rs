@@ -87,7 +87,7 @@ impl Refusal {
         Refusal { meaning: None, retry_after: error.retry_after(), error }
     }
 
-    /// There is no code to show. Trying again is only of use if the server has not refused the client.
+    /// There is no code to show. Trying again only helps if the server has not refused the client.
     pub(crate) fn into_no_code(self) -> Error {
         let Refusal { meaning, retry_after, error } = self;
         let passes = match meaning {

@@ -17,7 +17,7 @@ fn service() -> ClientCredentials {
 }
 
 #[test]
-fn settings_that_are_of_use() {
+fn settings_that_are_usable() {
     let second = Duration::from_secs(1);
     for source in [
         RefreshToken::new("https://id.example.com:8443/a/token?tenant=x", "my-client", "r"),

@@ -103,7 +103,7 @@ fn call(session: &Session, api: &Leaf<Api>, thread: usize, number: usize) {
     }
 }
 
-/// Rules 3, 8: the server revokes the token amid the calls of all threads. One refresh; each call reaches the API exactly
+/// Rules 3, 8: the server revokes the token during the calls of all threads. One refresh; each call reaches the API exactly
 /// once, in its thread's order.
 pub(super) fn session_calls_in_order(threads: usize) {
     /// Has one call: with two, three threads have four times as many schedules, and no new kind of one.

@@ -22,7 +22,7 @@ impl From<io::Error> for SourceError {
     }
 }
 
-/// What this crate refuses in a source: the source asking its own session; a token that is none, such as a page that was read
+/// What this crate refuses in a source: the source asking its own session; a value that cannot be a token, such as a page that was read
 /// as one; or what the source asks another session or client of this crate. Where a login is what that one needs, the caller
 /// hears it, but this session has not ended: the source is asked again, and may be told that somebody has logged in there.
 impl From<Error> for SourceError {

@@ -197,7 +197,7 @@ impl Exclusive for Section<'_> {
     }
 
     fn save(&mut self, stored: &Stored) -> Result<()> {
-        // What must not be read must not be gone over either, and what is no token is kept. `prepare` has looked.
+        // What must not be read must not be overwritten either, and what is no token is kept. `prepare` has looked.
         if self.next.is_none() {
             match self.store.read()? {
                 Read::Foreign(why) => {

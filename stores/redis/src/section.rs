@@ -106,7 +106,7 @@ fn milliseconds(time: Duration) -> String {
     time.as_millis().clamp(1, 86_400_000).to_string()
 }
 
-/// A token's text, gone over when it is dropped.
+/// A token's text, wiped when it is dropped.
 pub(crate) struct Wiped(pub(crate) Vec<u8>);
 
 impl Drop for Wiped {

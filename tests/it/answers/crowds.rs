@@ -92,7 +92,7 @@ impl Rotating {
     }
 }
 
-/// Answers that are lost, or are none.
+/// Answers that are lost, or cannot be read.
 fn lost() -> [(&'static str, Answer); 7] {
     [
         ("closed", cut_after("")),

@@ -84,7 +84,7 @@ fn a_file_that_is_a_mount_of_its_own_leaves_the_refresh_token_unspent() {
     assert_eq!(calls.load(Ordering::SeqCst), 0);
 }
 
-/// As somebody who is not root, whom rights bind.
+/// As somebody who is not root, so that file permissions apply.
 fn as_nobody(test: &str) -> Option<Place> {
     let script = r#"chown 65534:65534 "$UREQ_AUTH_PLACE" || exit 77
         test -x "$0" && setpriv --reuid 65534 --regid 65534 --clear-groups test -x "$0" || exit 77

@@ -41,7 +41,7 @@ fn a_relative_path_counts_from_where_the_process_was() {
     assert_eq!(store.path(), place.file());
 }
 
-/// A directory that is gone is no place to count from; another that the process changes to is none either.
+/// A directory that is gone is no place to count from; another that the process changes to is not, either.
 #[test]
 fn a_relative_path_from_nowhere_is_refused() {
     let Some(place) = again("paths::a_relative_path_from_nowhere_is_refused", &["sh", "-c"], "") else {

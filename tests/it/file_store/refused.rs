@@ -1,4 +1,4 @@
-//! What is neither read nor gone over, and what is kept.
+//! What is neither read nor overwritten, and what is kept.
 
 use super::*;
 
@@ -132,7 +132,7 @@ fn a_directory_that_is_not_there() {
 }
 
 /// What stands in the file's place, from before and after a save that did not look first.
-fn not_gone_over(make: impl Fn(&Place)) -> (Place, String) {
+fn not_overwritten(make: impl Fn(&Place)) -> (Place, String) {
     let place = Place::new();
     make(&place);
     let before = place.names();
@@ -146,21 +146,21 @@ fn not_gone_over(make: impl Fn(&Place)) -> (Place, String) {
 }
 
 #[test]
-fn a_login_goes_over_nothing_that_is_refused() {
-    let (place, text) = not_gone_over(|place| symlink("elsewhere", place.file()).unwrap());
+fn a_login_overwrites_nothing_that_is_refused() {
+    let (place, text) = not_overwritten(|place| symlink("elsewhere", place.file()).unwrap());
     assert!(text.contains("symbolic link"), "{text}");
     let error = place.store().exclusive(LONG).unwrap().remove().unwrap_err();
     assert!(error.to_string().contains("no ordinary file"), "nor does a logout take away the link alone: {error}");
     assert!(fs::symlink_metadata(place.file()).is_ok());
 
-    not_gone_over(|place| fs::create_dir(place.file()).unwrap());
-    let (_place, text) = not_gone_over(|place| {
+    not_overwritten(|place| fs::create_dir(place.file()).unwrap());
+    let (_place, text) = not_overwritten(|place| {
         place.write(&*stored("a1").to_text());
         fs::set_permissions(place.file(), Permissions::from_mode(0o640)).unwrap();
     });
     assert!(text.contains("chmod 600"), "{text}");
     let later = r#"{"version":2}"#;
-    let (place, _) = not_gone_over(|place| place.write(later));
+    let (place, _) = not_overwritten(|place| place.write(later));
     assert_eq!(fs::read_to_string(place.file()).unwrap(), later);
 }
 
@@ -210,7 +210,7 @@ fn a_logout_leaves_no_token_behind_not_even_a_killed_processs_or_half_of_one() {
 }
 
 #[test]
-fn what_cannot_be_put_aside_is_not_gone_over() {
+fn what_cannot_be_put_aside_is_not_overwritten() {
     let place = Place::new();
     for number in 1..=100 {
         fs::write(place.beside(&format!(".corrupt-{number}")), "").unwrap();

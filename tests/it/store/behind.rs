@@ -51,7 +51,7 @@ fn the_last_chance_to_save_is_the_drop_of_the_session() {
 }
 
 #[test]
-fn what_could_not_be_saved_never_goes_over_what_another_has_stored_since() {
+fn an_unsaved_token_never_overwrites_what_another_has_stored_since() {
     for in_the_end in [false, true] {
         let (world, session) = expired();
         world.answer(Ok(token("a2", "r2")));

@@ -1,4 +1,4 @@
-//! Tokens that are stored, and files that are none.
+//! Tokens that are stored, and files that are not tokens.
 
 use super::*;
 use crate::Stored;
