@@ -3,6 +3,7 @@
 //!
 //! `cargo run --example mqtt` has a broker of its own, whose tokens live for two seconds.
 //! `cargo run --example mqtt -- ADDRESS COMMAND SECONDS` connects to yours. COMMAND prints a token and its life in seconds.
+//! With `listen` after that, it publishes nothing, and others send the numbers: 1, 2, 3 ...
 
 #![allow(clippy::print_stdout, reason = "an example shows what it does")]
 
@@ -33,10 +34,10 @@ fn main() -> Result<(), Failure> {
             let source = move |_previous: Option<&Token>| -> Issued {
                 Ok(Token::new(issuer.issue(life))?.with_expires_in(life))
             };
-            run(&Session::new(source)?, &broker.start()?.to_string(), life * 3)?;
+            run(&Session::new(source)?, &broker.start()?.to_string(), life * 3, true)?;
             if broker.hang_ups() == 0 { Ok(()) } else { Err("the broker has hung up".into()) }
         }
-        [address, command, seconds] => {
+        [address, command, seconds, role @ ..] if role.is_empty() || role == ["listen"] => {
             let command = command.clone();
             // A session waits for its source: have the command give up in time by itself.
             let source = move |_previous: Option<&Token>| -> Issued {
@@ -48,14 +49,14 @@ fn main() -> Result<(), Failure> {
                     _ => Err(SourceError::unavailable("the command printed no token and its life in seconds")),
                 }
             };
-            run(&Session::new(source)?, address, Duration::from_secs(seconds.parse()?))
+            run(&Session::new(source)?, address, Duration::from_secs(seconds.parse()?), role.is_empty())
         }
-        _ => Err("usage: mqtt [ADDRESS COMMAND SECONDS]".into()),
+        _ => Err("usage: mqtt [ADDRESS COMMAND SECONDS [listen]]".into()),
     }
 }
 
 /// Publishes numbers to a topic that it has subscribed to itself, so that a lost one is seen.
-fn run(session: &Session, address: &str, duration: Duration) -> Result<(), Failure> {
+fn run(session: &Session, address: &str, duration: Duration, publishes: bool) -> Result<(), Failure> {
     let end = Instant::now() + duration;
     let mut connection = connect(session, address, session.token()?)?;
     let (mut sent, mut returned, mut connections, mut hang_ups) = (0, Vec::new(), 1, 0);
@@ -72,10 +73,10 @@ fn run(session: &Session, address: &str, duration: Duration) -> Result<(), Failu
         };
         let is_open = match &next {
             Some(_) => connection.settle(&mut returned).is_ok(),
-            None => connection.publish(sent + 1, &mut returned).is_ok(),
+            None => connection.exchange(publishes.then_some(sent + 1), &mut returned).is_ok(),
         };
         if is_open && next.is_none() {
-            sent += 1;
+            sent += u32::from(publishes);
             continue;
         }
         if !is_open {
@@ -93,7 +94,11 @@ fn run(session: &Session, address: &str, duration: Duration) -> Result<(), Failu
     connection.settle(&mut returned)?;
     connection.close()?;
     println!("{sent} sent, {} returned, {connections} connections, {hang_ups} hang-ups", returned.len());
-    if returned.into_iter().eq(1..=sent) { Ok(()) } else { Err("messages were lost, or out of order".into()) }
+    let expected = match returned.as_slice() {
+        [first, .., last] if !publishes => *first..=*last,
+        _ => 1..=sent,
+    };
+    if returned.into_iter().eq(expected) { Ok(()) } else { Err("messages were lost, or out of order".into()) }
 }
 
 /// With the next token if the broker refuses this one. A broker that refuses them all ends in `RefusedTooOften`.

@@ -32,7 +32,7 @@ impl Connection {
     pub(crate) fn open(address: &str, token: &Arc<Token>) -> io::Result<Option<Self>> {
         let address = address.to_socket_addrs()?.next().ok_or_else(|| malformed("no address"))?;
         let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-        // This example's messages come back all the time. Where it may be quiet, the read waits longer than KEEP_ALIVE.
+        // Here messages come all the time. Where it may be quiet, the read waits longer than KEEP_ALIVE.
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         stream.set_nodelay(true)?;
@@ -59,8 +59,8 @@ impl Connection {
         Ok(Some(Connection { token: Arc::clone(token), stream, incoming }))
     }
 
-    /// With what has come meanwhile. An error says that the connection is closed.
-    pub(crate) fn publish(&self, number: u32, returned: &mut Vec<u32>) -> io::Result<()> {
+    /// Sends the number, if there is one, and takes what has come meanwhile. An error says that the connection is closed.
+    pub(crate) fn exchange(&self, number: Option<u32>, returned: &mut Vec<u32>) -> io::Result<()> {
         loop {
             match self.incoming.try_recv() {
                 Ok(news) => returned.extend(news),
@@ -68,6 +68,7 @@ impl Connection {
                 Err(TryRecvError::Disconnected) => return Err(ErrorKind::UnexpectedEof.into()),
             }
         }
+        let Some(number) = number else { return Ok(()) };
         Packet::publish(TOPIC, number.to_string().as_bytes())?.send(&self.stream)
     }
 
