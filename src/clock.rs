@@ -90,49 +90,35 @@ pub trait Clock: Send + Sync + fmt::Debug {
     }
 }
 
-impl<C: Clock + ?Sized> Clock for Box<C> {
-    fn now(&self) -> Tick {
-        (**self).now()
-    }
+// Once for both pointers, so that a method with a default is not forgotten in one of them.
+macro_rules! forward {
+    ($($header:tt)*) => {
+        $($header)* {
+            fn now(&self) -> Tick {
+                (**self).now()
+            }
 
-    fn wall(&self) -> Option<Duration> {
-        (**self).wall()
-    }
+            fn wall(&self) -> Option<Duration> {
+                (**self).wall()
+            }
 
-    fn sleep(&self, pause: Duration) {
-        (**self).sleep(pause);
-    }
+            fn sleep(&self, pause: Duration) {
+                (**self).sleep(pause);
+            }
 
-    fn timeout(&self, deadline: Tick) -> Option<Duration> {
-        (**self).timeout(deadline)
-    }
+            fn timeout(&self, deadline: Tick) -> Option<Duration> {
+                (**self).timeout(deadline)
+            }
 
-    fn on_change(&self, wake: Arc<dyn Fn() + Send + Sync>) {
-        (**self).on_change(wake);
-    }
+            fn on_change(&self, wake: Arc<dyn Fn() + Send + Sync>) {
+                (**self).on_change(wake);
+            }
+        }
+    };
 }
 
-impl<C: Clock + ?Sized> Clock for Arc<C> {
-    fn now(&self) -> Tick {
-        (**self).now()
-    }
-
-    fn wall(&self) -> Option<Duration> {
-        (**self).wall()
-    }
-
-    fn sleep(&self, pause: Duration) {
-        (**self).sleep(pause);
-    }
-
-    fn timeout(&self, deadline: Tick) -> Option<Duration> {
-        (**self).timeout(deadline)
-    }
-
-    fn on_change(&self, wake: Arc<dyn Fn() + Send + Sync>) {
-        (**self).on_change(wake);
-    }
-}
+forward!(impl<C: Clock + ?Sized> Clock for Box<C>);
+forward!(impl<C: Clock + ?Sized> Clock for Arc<C>);
 
 /// The machine's own clocks.
 ///

@@ -79,40 +79,34 @@ where
     }
 }
 
-/// One of several kinds, chosen at run time.
-impl TokenSource for Box<dyn TokenSource> {
-    fn fetch(&self, request: Fetch<'_>) -> Result<Token, SourceError> {
-        (**self).fetch(request)
-    }
+// Once for both pointers, so that a method with a default is not forgotten in one of them.
+macro_rules! forward {
+    ($($header:tt)*) => {
+        $($header)* {
+            fn fetch(&self, request: Fetch<'_>) -> Result<Token, SourceError> {
+                (**self).fetch(request)
+            }
 
-    fn check(&self) -> Result<()> {
-        (**self).check()
-    }
+            fn check(&self) -> Result<()> {
+                (**self).check()
+            }
 
-    fn owner(&self) -> Option<String> {
-        (**self).owner()
-    }
+            fn owner(&self) -> Option<String> {
+                (**self).owner()
+            }
 
-    fn refresh_token(&self) -> Option<Zeroizing<String>> {
-        (**self).refresh_token()
-    }
+            fn refresh_token(&self) -> Option<Zeroizing<String>> {
+                (**self).refresh_token()
+            }
+        }
+    };
 }
 
-/// One that somebody else holds as well.
-impl<T: TokenSource + ?Sized> TokenSource for Arc<T> {
-    fn fetch(&self, request: Fetch<'_>) -> Result<Token, SourceError> {
-        (**self).fetch(request)
-    }
-
-    fn check(&self) -> Result<()> {
-        (**self).check()
-    }
-
-    fn owner(&self) -> Option<String> {
-        (**self).owner()
-    }
-
-    fn refresh_token(&self) -> Option<Zeroizing<String>> {
-        (**self).refresh_token()
-    }
+forward! {
+    /// One of several kinds, chosen at run time.
+    impl TokenSource for Box<dyn TokenSource>
+}
+forward! {
+    /// One that somebody else holds as well.
+    impl<T: TokenSource + ?Sized> TokenSource for Arc<T>
 }

@@ -57,33 +57,27 @@ pub trait TokenStore: Send + Sync {
     }
 }
 
-impl<S: TokenStore + ?Sized> TokenStore for Box<S> {
-    fn load(&self) -> Result<Option<Stored>> {
-        (**self).load()
-    }
+// Once for both pointers, so that a method with a default is not forgotten in one of them.
+macro_rules! forward {
+    ($($header:tt)*) => {
+        $($header)* {
+            fn load(&self) -> Result<Option<Stored>> {
+                (**self).load()
+            }
 
-    fn exclusive(&self, timeout: Duration) -> Result<Box<dyn Exclusive + '_>> {
-        (**self).exclusive(timeout)
-    }
+            fn exclusive(&self, timeout: Duration) -> Result<Box<dyn Exclusive + '_>> {
+                (**self).exclusive(timeout)
+            }
 
-    fn place(&self) -> String {
-        (**self).place()
-    }
+            fn place(&self) -> String {
+                (**self).place()
+            }
+        }
+    };
 }
 
-impl<S: TokenStore + ?Sized> TokenStore for Arc<S> {
-    fn load(&self) -> Result<Option<Stored>> {
-        (**self).load()
-    }
-
-    fn exclusive(&self, timeout: Duration) -> Result<Box<dyn Exclusive + '_>> {
-        (**self).exclusive(timeout)
-    }
-
-    fn place(&self) -> String {
-        (**self).place()
-    }
-}
+forward!(impl<S: TokenStore + ?Sized> TokenStore for Box<S>);
+forward!(impl<S: TokenStore + ?Sized> TokenStore for Arc<S>);
 
 /// A store's exclusive section. Dropping it ends it.
 pub trait Exclusive {
