@@ -58,13 +58,25 @@ impl fmt::Debug for Attempt<'_> {
 /// Clocks that differ by less are the same: a server's `Date` has no fractions, and takes its time to get here.
 const SAME: Duration = Duration::from_secs(2);
 
+/// When the values of one request are made.
+#[derive(Clone, Copy)]
+pub(super) struct Made {
+    /// The server's time, as far as it is known.
+    pub(super) time: Duration,
+    /// The same moment by this machine's monotonic clock.
+    at: Tick,
+    /// Were they made anew already? Then a refusal has another reason.
+    anew: bool,
+}
+
 /// The server's time at a moment of this machine's monotonic clock.
 #[derive(Default)]
 pub(super) struct ServerClock(Mutex<Option<(Duration, Tick)>>);
 
 impl ServerClock {
-    pub(super) fn now(&self) -> Duration {
-        self.at(SystemClock.now(), SystemClock.wall())
+    fn made(&self, anew: bool) -> Made {
+        let at = SystemClock.now();
+        Made { time: self.at(at, SystemClock.wall()), at, anew }
     }
 
     /// The server's time if it is known, or else what the wall clock says.
@@ -75,12 +87,21 @@ impl ServerClock {
         }
     }
 
-    /// Takes note of the answer's `Date`, and says whether values that were made at `used` may have been refused for their
-    /// time.
-    pub(super) fn blames(&self, answer: &Answer<'_>, used: Duration) -> bool {
+    /// Takes note of the answer's `Date`, and says whether values that were `made` then may have been refused for their time.
+    pub(super) fn blames(&self, answer: &Answer<'_>, made: Made) -> bool {
         let Some(time) = answer.date.filter(|_| answer.is_private).and_then(since_1970) else { return false };
-        *self.0.lock() = Some((time, SystemClock.now()));
-        matches!(answer.status, 400 | 401 | 403) && used.abs_diff(time) > SAME
+        let now = SystemClock.now();
+        *self.0.lock() = Some((time, now));
+        matches!(answer.status, 400 | 401 | 403) && !made.anew && made.is_of_another_time(time, now)
+    }
+}
+
+impl Made {
+    /// Is the server's `time`, which came `now`, another than the one that the values are of? A signer that is far away and a
+    /// slow server take their time: that has passed on both clocks.
+    fn is_of_another_time(self, time: Duration, now: Tick) -> bool {
+        let latest = self.time.saturating_add(now.since(self.at)).saturating_add(SAME);
+        time.saturating_add(SAME) < self.time || time > latest
     }
 }
 
@@ -89,16 +110,16 @@ impl ServerClock {
 pub(super) fn by_servers_time<T>(
     clock: &ServerClock,
     time_left: Duration,
-    mut once: impl FnMut(Duration, Duration) -> Result<Option<T>, SourceError>,
+    mut once: impl FnMut(Made, Duration) -> Result<Option<T>, SourceError>,
 ) -> Result<T, SourceError> {
     let start = SystemClock.now();
-    for _ in 0..2 {
+    for anew in [false, true] {
         let left = if time_left == Duration::MAX {
             time_left
         } else {
             time_left.saturating_sub(SystemClock.now().since(start))
         };
-        if let Some(done) = once(clock.now(), left)? {
+        if let Some(done) = once(clock.made(anew), left)? {
             return Ok(done);
         }
         log::debug!("the server has another time and refuses what was made by this one's: made and sent once more");
@@ -141,6 +162,10 @@ mod tests {
         assert_eq!(clock.at(tick(1), None), secs(1000), "it never goes back");
     }
 
+    fn made(time: Duration) -> Made {
+        Made { time, at: SystemClock.now(), anew: false }
+    }
+
     #[test]
     fn only_a_refusal_by_another_time_is_blamed_on_the_clock() {
         let date = Some("Sun, 06 Nov 1994 08:49:37 GMT");
@@ -148,18 +173,36 @@ mod tests {
         for (status, used, blamed) in [
             (400, secs(0), true),
             (401, time + secs(3), true),
-            (400, time - secs(2), false),
+            (400, time - secs(1), false),
             (200, secs(0), false),
             (503, secs(0), false),
         ] {
             let clock = ServerClock::default();
-            assert_eq!(clock.blames(&answer(status, date, true), used), blamed, "{status} {used:?}");
-            assert!(clock.now() >= time && clock.now() < time + secs(3600), "learned from every answer");
+            assert_eq!(clock.blames(&answer(status, date, true), made(used)), blamed, "{status} {used:?}");
+            let now = clock.made(false).time;
+            assert!(now >= time && now < time + secs(3600), "learned from every answer");
+            assert!(!clock.blames(&answer(status, date, true), Made { anew: true, ..made(used) }), "but once");
         }
         for (date, is_private) in [(date, false), (None, true), (Some("yesterday"), true)] {
             let clock = ServerClock::default();
-            assert!(!clock.blames(&answer(400, date, is_private), secs(0)));
+            assert!(!clock.blames(&answer(400, date, is_private), made(secs(0))));
             assert_eq!(*clock.0.lock(), None, "nobody's time");
+        }
+    }
+
+    #[test]
+    fn a_slow_signer_or_server_is_no_wrong_clock() {
+        let tick = |seconds| Tick::from_zero(secs(seconds));
+        let made = Made { time: secs(1000), at: tick(50), anew: false };
+        for (server, now, other) in [
+            (1000, 50, false),
+            (1010, 60, false),
+            (1000, 60, false),
+            (1013, 60, true),
+            (1005, 52, true),
+            (997, 60, true),
+        ] {
+            assert_eq!(made.is_of_another_time(secs(server), tick(now)), other, "{server} at {now}");
         }
     }
 }

@@ -28,8 +28,8 @@ where
 
 impl Proof for Assertion {
     fn send(&self, endpoint: &Endpoint, call: &Call<'_>, show: &mut dyn FnMut(&Answer<'_>)) -> Result<(), SourceError> {
-        by_servers_time(&self.clock, call.time_left, |now, time_left| {
-            let assertion = (self.make)(&Attempt { endpoint, previous: None, now })?;
+        by_servers_time(&self.clock, call.time_left, |made, time_left| {
+            let assertion = (self.make)(&Attempt { endpoint, previous: None, now: made.time })?;
             let mut proven = endpoint.clone();
             // No server may be sent two methods at once (RFC 6749 §2.3).
             (proven.proof, proven.client_secret) = (None, None);
@@ -37,7 +37,7 @@ impl Proof for Assertion {
             proven.params.push(("client_assertion".to_owned(), Secret::new(assertion)));
             let mut shown = None;
             proven.send_and_show(&Call { time_left, ..*call }, &mut |answer| {
-                if !self.clock.blames(answer, now) {
+                if !self.clock.blames(answer, made) {
                     shown = Some(());
                     show(answer);
                 }

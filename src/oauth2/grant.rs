@@ -105,10 +105,10 @@ impl Grant {
     }
 
     fn ask(&self, request: Fetch<'_>, time_left: Duration) -> Result<Token, SourceError> {
-        by_servers_time(&self.clock, time_left, |now, time_left| {
+        by_servers_time(&self.clock, time_left, |at, time_left| {
             let mut endpoint = self.endpoint.clone();
             if let Some(make) = &self.make {
-                let attempt = Attempt { endpoint: &self.endpoint, previous: request.previous, now };
+                let attempt = Attempt { endpoint: &self.endpoint, previous: request.previous, now: at.time };
                 endpoint.params.extend(make(&attempt)?);
             }
             let call = Call {
@@ -119,7 +119,7 @@ impl Grant {
                 secret: "",
                 time_left,
             };
-            endpoint.call(&call, |answer| match self.clock.blames(answer, now) {
+            endpoint.call(&call, |answer| match self.clock.blames(answer, at) {
                 true => Ok(None),
                 false => answer.read().map(Some),
             })?

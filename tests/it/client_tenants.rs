@@ -1,8 +1,9 @@
 //! Several sessions on one client's pool: each call has its own session's token and nobody else's.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use ureq_auth::{Client, Error, MaxRedirects, NotReplayed, Session, SourceError, Token};
+use ureq_auth::{Client, Error, MaxRedirects, NotReplayed, Policy, Session, SourceError, Token};
 
 use crate::client::{builder_of, client_of, in_threads, plain_statuses, text};
 use crate::server::{Answer, Server};
@@ -15,7 +16,9 @@ fn session_of(name: &'static str) -> Session {
         *count += 1;
         Ok(Token::new(format!("{name}-{count}"))?)
     };
-    Session::new(source).unwrap()
+    // A refusal is met at once.
+    let policy = Policy::new().with_token_lag(Duration::ZERO);
+    Session::builder(source).policy(policy).build().unwrap()
 }
 
 #[test]
