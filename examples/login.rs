@@ -82,7 +82,11 @@ fn run(own: Settings<'_>, directory: PathBuf, arguments: &[&str], open: Open) ->
         ["call", url] => call(own, session, url),
         ["logout"] => {
             // Whatever the server says, this machine has forgotten the token.
-            issuer.revocation(own.client_id)?.log_out(&session)?;
+            match issuer.revocation(own.client_id) {
+                Ok(revocation) => revocation.log_out(&session)?,
+                // Not every server has that.
+                Err(_) => drop(session.end()?),
+            }
             println!("Logged out.");
             Ok(())
         }

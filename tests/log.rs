@@ -82,7 +82,9 @@ fn a_run_of_mixed_calls() {
         6.. => Err(SourceError::rejected("HTTP status 400").with_code("invalid_grant")),
         number => Ok(Token::new(format!("hunter2-{number}"))?.with_refresh_token("refresh-hunter2")),
     };
-    let policy = Policy::new().with_backoff(Duration::from_millis(1), Duration::from_millis(1));
+    // A refusal is met at once.
+    let policy =
+        Policy::new().with_backoff(Duration::from_millis(1), Duration::from_millis(1)).with_token_lag(Duration::ZERO);
     let session = Session::builder(source).policy(policy).build().unwrap();
     let client = Client::builder(session.clone())
         .origin(server.origin())

@@ -23,7 +23,7 @@ use crate::http::token_in::Way;
 use crate::policy::Address;
 use crate::{ErrorKind, Session, Token};
 
-use call::{Call, make_ready, mark, not_replayed, status_of};
+use call::{Call, Head, authorize, mark, not_replayed, status_of};
 pub(crate) use extensions::Of;
 pub use extensions::{MaxRedirects, NotReplayed};
 use last_look::Attempt;
@@ -70,7 +70,8 @@ impl Middleware for Bearer {
             Plan::Leave => Payload::Untouched,
             Plan::Record | Plan::ReadAhead => return self.send_from_tape(plan, request, token, next),
         };
-        let head = make_ready(&mut request, token.as_deref(), self.way())?;
+        let head = Head::of(&request);
+        authorize(&mut request, token.as_deref(), self.way(), false)?;
         let was_accepted = token.as_deref().is_some_and(Token::was_accepted);
         let result = next.handle(request);
         self.look_at(result, Call { head, payload, token, was_accepted, replayed: false })
@@ -105,11 +106,15 @@ impl Bearer {
         let (head, result) = match &mut payload {
             Payload::Taped(tape) => {
                 let mut request = Request::from_parts(parts, tape.rewind());
-                (make_ready(&mut request, token.as_deref(), self.way())?, next.handle(request))
+                let head = Head::of(&request);
+                authorize(&mut request, token.as_deref(), self.way(), false)?;
+                (head, next.handle(request))
             }
             _ => {
                 let mut request = Request::from_parts(parts, SendBody::none());
-                (make_ready(&mut request, token.as_deref(), self.way())?, next.handle(request))
+                let head = Head::of(&request);
+                authorize(&mut request, token.as_deref(), self.way(), false)?;
+                (head, next.handle(request))
             }
         };
         self.look_at(result, Call { head, payload, token, was_accepted, replayed: false })
@@ -131,7 +136,6 @@ impl Bearer {
                 }
                 result
             }
-            Err(ureq::Error::StatusCode(status)) if *status != 401 && self.judge.is_none() => result,
             Ok(_) | Err(ureq::Error::StatusCode(_)) => self.go_on(call, result),
             Err(_) => result,
         }

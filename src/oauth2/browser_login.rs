@@ -37,7 +37,8 @@ const PATIENCE: Duration = Duration::from_secs(300);
 /// address. Where the server compares the port as well, [`ports`](Self::ports) has those that are registered.
 ///
 /// Always with PKCE by `S256` (RFC 7636), with a `state` of 256 bits, and with the check of `iss` (RFC 9207). Whoever else knocks
-/// at the port is turned away, and the login goes on. With the scope `openid` a `nonce` goes along, and an ID token must have it.
+/// at the port is turned away, and the login goes on; but whoever can read the address that is opened, as another user may in
+/// the list of processes, can answer it with a login of their own. With the scope `openid` a `nonce` goes along, and an ID token must have it.
 /// Nothing else in the ID token is verified, and it is not kept: do not take this login for a proof of who the user is towards
 /// others. The access token is for the API alone.
 pub struct BrowserLogin {

@@ -136,7 +136,9 @@ fn fleet(engine: &str, open: Open) -> Result<bool, Failure> {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../engine");
         let port = address.rsplit(':').next().unwrap_or_default();
         for verb in ["stop", "start"] {
-            Command::new(script).args([engine, verb, directory, port]).status()?;
+            if !Command::new(script).args([engine, verb, directory, port]).status()?.success() {
+                return Err(format!("the engine does not {verb}").into());
+            }
         }
     }
     let (mut failed, mut ended) = (0, true);

@@ -45,7 +45,8 @@ pub(super) struct Head {
 }
 
 impl Head {
-    fn of(request: &Request<SendBody<'_>>) -> Self {
+    /// What it takes to make the same request again; its body apart.
+    pub(super) fn of(request: &Request<SendBody<'_>>) -> Self {
         let (headers, extensions) = (request.headers(), request.extensions());
         Head {
             method: request.method().clone(),
@@ -83,36 +84,23 @@ impl Head {
     }
 }
 
-/// Puts the token into a request that has none of it yet, and keeps what it takes to send it again.
+/// Puts the token into a request that has none of it yet.
 ///
 /// # Errors
 ///
 /// What a way of the user's says. Nothing was sent then.
-pub(super) fn make_ready(
-    request: &mut Request<SendBody<'_>>,
-    token: Option<&Token>,
-    way: Option<&dyn Way>,
-) -> Result<Head, ureq::Error> {
-    let head = Head::of(request);
-    authorize(request, token, way, false)?;
-    Ok(head)
-}
-
-fn authorize(
+#[inline]
+pub(super) fn authorize(
     request: &mut Request<SendBody<'_>>,
     token: Option<&Token>,
     way: Option<&dyn Way>,
     own: bool,
 ) -> Result<(), ureq::Error> {
     let has_token = token.is_some();
-    if let Some(token) = token {
-        match way {
-            None => drop(request.headers_mut().insert(AUTHORIZATION, token.header().clone())),
-            Some(way) => {
-                let (method, uri) = (request.method().clone(), request.uri().clone());
-                way.put(&method, &uri, request.headers_mut(), token)?;
-            }
-        }
+    match (token, way) {
+        (Some(token), None) => drop(request.headers_mut().insert(AUTHORIZATION, token.header().clone())),
+        (Some(token), Some(way)) => put(request, token, way)?,
+        (None, _) => {}
     }
     // A first attempt with the token goes without, unless what it came with may hold another's.
     let extensions = request.extensions_mut();
@@ -120,6 +108,12 @@ fn authorize(
         extensions.insert(Attempt { own, has_token });
     }
     Ok(())
+}
+
+#[cold]
+fn put(request: &mut Request<SendBody<'_>>, token: &Token, way: &dyn Way) -> Result<(), ureq::Error> {
+    let (method, uri) = (request.method().clone(), request.uri().clone());
+    way.put(&method, &uri, request.headers_mut(), token)
 }
 
 pub(super) fn mark(mut answer: Response<Body>) -> Response<Body> {

@@ -182,7 +182,10 @@ impl BrowserLogin {
             secret: "",
             time_left: Duration::MAX,
         };
-        let request_uri = self.endpoint.call(&call, pushed)??;
+        // What is for token requests is not for this one.
+        let mut endpoint = self.endpoint.clone();
+        endpoint.params.clear();
+        let request_uri = endpoint.call(&call, pushed)??;
         Ok(request::address(&self.authorization_url, &[client_id, ("request_uri", &request_uri)]))
     }
 

@@ -89,7 +89,8 @@ impl Connections for Pool {
         let idle = state.idle.pop();
         drop(state);
         let _permit = Permit(&self.0);
-        let idle = idle.and_then(|mut client| client.batch_execute("").is_ok().then_some(client));
+        // One whose packets are lost on the way does not answer at all: there must be time left for another.
+        let idle = idle.and_then(|mut client| client.is_valid(timeout / 4).is_ok().then_some(client));
         let mut client = match idle {
             Some(client) => client,
             None => {

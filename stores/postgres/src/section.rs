@@ -34,11 +34,11 @@ impl<'a> Section<'a> {
     fn lock(&mut self, timeout: Duration) -> Result<i64> {
         let (name, table, schema) = (self.store.name.clone(), self.store.table.clone(), self.store.schema());
         let call = self.store.timeout;
-        let job = move |client: &mut Client| -> Answer<i64> {
+        let job = move |client: &mut Client| -> Answer<Option<i64>> {
             // For the table, for the row, and with both.
             for attempt in 0..3 {
                 match try_lock(client, &table, &name, timeout, call) {
-                    Ok(Some(version)) => return Ok(version),
+                    Ok(Some(version)) => return Ok(Some(version)),
                     Ok(None) if attempt < 2 => {
                         client.batch_execute("ROLLBACK")?;
                         let insert = format!("INSERT INTO {table} (name) VALUES ($1) ON CONFLICT DO NOTHING");
@@ -57,10 +57,16 @@ impl<'a> Section<'a> {
                 }
             }
             client.batch_execute("ROLLBACK")?;
-            try_lock(client, &table, &name, timeout, call).map(Option::unwrap_or_default)
+            try_lock(client, &table, &name, timeout, call)
         };
         // The engine's own time-outs come first.
-        self.answer(timeout + 2 * call, job)
+        self.answer(timeout.saturating_add(2 * call), job)?.ok_or_else(|| {
+            // Without a row there is no lock on one.
+            Error::store(format!(
+                "{} cannot be seen after it was put there: see the table's policies",
+                self.store.place()
+            ))
+        })
     }
 
     fn answer<T: Send + 'static>(
@@ -135,11 +141,12 @@ impl<'a> Section<'a> {
 fn try_lock(client: &mut Client, table: &str, name: &str, timeout: Duration, call: Duration) -> Answer<Option<i64>> {
     let milliseconds = |time: Duration| time.as_millis().clamp(1, 2_000_000_000);
     client.batch_execute(&format!(
-        "BEGIN; SET LOCAL lock_timeout = {}; SET LOCAL statement_timeout = {}; \
+        "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL lock_timeout = {}; SET LOCAL statement_timeout = {}; \
          SET LOCAL idle_in_transaction_session_timeout = 0; \
+         SELECT set_config('transaction_timeout', '0', true) WHERE current_setting('transaction_timeout', true) IS NOT NULL; \
          SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'",
         milliseconds(timeout),
-        milliseconds(timeout + call)
+        milliseconds(timeout.saturating_add(call))
     ))?;
     let lock = format!("SELECT version FROM {table} WHERE name = $1 FOR UPDATE");
     let rows = client.query_typed(&lock, &[(&name, Type::TEXT)])?;
@@ -176,8 +183,9 @@ impl Exclusive for Section<'_> {
             let update = format!("UPDATE {table} SET token = token WHERE name = $1");
             let written = client.query_typed(&update, &[(&name, Type::TEXT)]);
             client.batch_execute("ROLLBACK TO prepare")?;
-            written.map(drop)
+            written
         })
+        .map(drop)
     }
 
     fn hold_for(&mut self, _: Duration) -> Result<()> {

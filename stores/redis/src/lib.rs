@@ -24,10 +24,10 @@
 //! - **A holder that is stopped** (swap, a paused virtual machine) for longer than its lease cannot send or save when it
 //!   wakes: it is asked first. One window is left: it was asked, and is stopped *between the answer and its first byte on
 //!   the wire* for longer than the whole lease. Then a refresh token can be spent twice, which can end the login
-//!   (RFC 9700 section 4.14.2). No lease can close that; `ureq-auth-postgres` does, whose lock ends with its connection.
+//!   (RFC 9700 section 4.14.2). No lease can close that; with `ureq-auth-postgres` only the end of the connection opens it, for its lock ends with that.
 //! - **A save lasts** as long as the engine keeps it. With `appendfsync always` it survives a power cut; with `everysec`, which
-//!   is usual, the last second may be lost; without AOF, more. [`RedisStore::replicas`] waits until so many replicas have it in
-//!   memory (`WAIT`). `WAITAOF` (Redis 7.2) is not asked for: use `appendfsync always` instead.
+//!   is usual, the last second may be lost; without AOF, more. `WAIT` and `WAITAOF` are not asked for: use `appendfsync always`,
+//!   and `min-replicas-to-write` where a replica is to have it.
 //! - **After a failover** to a replica that had not got the lease, two hosts may hold it. Sentinel and Cluster replicate
 //!   after they have answered: where that matters, use one engine without failover, or PostgreSQL.
 //! - **Eviction** removes keys: keep the tokens where `maxmemory-policy` is `noeviction`.
@@ -59,7 +59,6 @@ pub struct RedisStore {
     name: String,
     token: String,
     lease: String,
-    replicas: Option<u32>,
 }
 
 impl RedisStore {
@@ -67,15 +66,7 @@ impl RedisStore {
     pub fn new<C: Connections + 'static>(connections: &Arc<C>, name: impl Into<String>) -> Self {
         let (name, connections) = (name.into(), Arc::clone(connections));
         let token = format!("ureq-auth:{{{name}}}");
-        RedisStore { connections, lease: format!("{token}:lease"), token, name, replicas: None }
-    }
-
-    /// A save waits until so many replicas have it too, and is an error if they have not within the pool's time-out. The
-    /// token is there then, and is saved again.
-    #[must_use]
-    pub fn replicas(mut self, count: u32) -> Self {
-        self.replicas = Some(count);
-        self
+        RedisStore { connections, lease: format!("{token}:lease"), token, name }
     }
 
     fn call(&self, command: &redis::Cmd) -> Result<redis::Value> {

@@ -75,18 +75,11 @@ impl Exclusive for Section<'_> {
     }
 
     fn hold_for(&mut self, needed: Duration) -> Result<()> {
-        self.under(HOLD, milliseconds(needed + MARGIN).as_bytes())
+        self.under(HOLD, milliseconds(needed.saturating_add(MARGIN)).as_bytes())
     }
 
     fn save(&mut self, stored: &Stored) -> Result<()> {
-        self.under(SAVE, stored.to_text().as_bytes())?;
-        let Some(wanted) = self.store.replicas else { return Ok(()) };
-        // Shorter than the time-out of the call, whose answer it is.
-        let wait = milliseconds(self.store.connections.timeout() / 2);
-        match self.store.call(redis::cmd("WAIT").arg(wanted).arg(wait))? {
-            redis::Value::Int(got) if got >= i64::from(wanted) => Ok(()),
-            _ => Err(Error::store(format!("{} is not on {wanted} replicas yet", self.store.place()))),
-        }
+        self.under(SAVE, stored.to_text().as_bytes())
     }
 
     fn remove(&mut self) -> Result<()> {
