@@ -90,7 +90,7 @@ impl Connections for Pool {
         drop(state);
         let _permit = Permit(&self.0);
         // One whose packets are lost on the way does not answer at all: there must be time left for another.
-        let idle = idle.and_then(|mut client| client.is_valid(timeout / 4).is_ok().then_some(client));
+        let idle = idle.and_then(|mut client| client.is_valid(timeout - timeout / 8).is_ok().then_some(client));
         let mut client = match idle {
             Some(client) => client,
             None => {

@@ -113,7 +113,8 @@ impl<'a> Section<'a> {
             "UPDATE {} SET token = $2, version = version + 1 WHERE name = $1 AND version = $3 RETURNING version",
             self.store.table
         );
-        let written = self.answer(self.store.timeout, move |client| {
+        // Two answers.
+        let written = self.answer(2 * self.store.timeout, move |client| {
             let text = text.map(zeroize::Zeroizing::new);
             let text = text.as_ref().map(|text| text.as_str());
             let row = client.query_typed(&update, &[(&name, Type::TEXT), (&text, Type::TEXT), (&version, Type::INT8)]);
