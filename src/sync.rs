@@ -30,6 +30,12 @@ pub(crate) use backend::thread;
 /// What the models need besides: threads, and whether user code is called with a lock held.
 #[cfg(model = "loom")]
 pub(crate) use backend::{Latch, beside, crowd, execution, orders};
+/// A lock of the models' own, for what they write down: no step to a checker. On real threads it is not std's, whose calls
+/// ThreadSanitizer does not see.
+#[cfg(all(test, not(model)))]
+pub(crate) use parking_lot::Mutex as Unseen;
+#[cfg(all(test, model))]
+pub(crate) use unseen::Unseen;
 
 #[cfg(not(model))]
 mod real {
@@ -75,5 +81,23 @@ mod real {
     #[cfg(test)]
     pub(crate) fn locks_held() -> usize {
         0
+    }
+}
+
+#[cfg(all(test, model))]
+mod unseen {
+    use std::sync::{Mutex, MutexGuard, PoisonError};
+
+    #[derive(Default)]
+    pub(crate) struct Unseen<T>(Mutex<T>);
+
+    impl<T> Unseen<T> {
+        pub(crate) fn new(value: T) -> Self {
+            Unseen(Mutex::new(value))
+        }
+
+        pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        }
     }
 }

@@ -26,8 +26,8 @@ mod watches;
 use std::any::Any;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use once_cell::sync::OnceCell;
@@ -35,7 +35,7 @@ use once_cell::sync::OnceCell;
 use crate::clock::{Clock, Tick};
 #[cfg(model = "loom")]
 use crate::sync::{Latch, beside, crowd};
-use crate::sync::{ThreadId, current_thread};
+use crate::sync::{ThreadId, Unseen, current_thread};
 #[cfg(not(model = "loom"))]
 use threads::{Latch, beside, crowd};
 
@@ -84,8 +84,8 @@ struct PlainClock(Arc<Skipped>);
 #[derive(Default)]
 struct Skipped {
     seconds: AtomicU64,
-    wakers: std::sync::Mutex<Vec<Arc<dyn Fn() + Send + Sync>>>,
-    sleepers: std::sync::Mutex<Vec<ThreadId>>,
+    wakers: Unseen<Vec<Arc<dyn Fn() + Send + Sync>>>,
+    sleepers: Unseen<Vec<ThreadId>>,
     on_sleep: OnceCell<Box<dyn Fn() + Send + Sync>>,
 }
 
@@ -97,12 +97,12 @@ impl PlainClock {
 
     /// Who has slept, each as often as they have.
     fn sleepers(&self) -> Vec<ThreadId> {
-        self.0.sleepers.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.sleepers.lock().clone()
     }
 
     fn skip(&self, time: Duration) {
         self.0.seconds.fetch_add(time.as_secs(), Ordering::SeqCst);
-        let wakers = self.0.wakers.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let wakers = self.0.wakers.lock().clone();
         wakers.iter().for_each(|wake| wake());
     }
 }
@@ -131,7 +131,7 @@ impl Clock for PlainClock {
     fn sleep(&self, pause: Duration) {
         assert_unlocked();
         assert!(!pause.is_zero(), "a pause that is none");
-        self.0.sleepers.lock().unwrap_or_else(PoisonError::into_inner).push(current_thread());
+        self.0.sleepers.lock().push(current_thread());
         match self.0.on_sleep.get() {
             Some(act) => act(),
             None => work(),
@@ -139,7 +139,7 @@ impl Clock for PlainClock {
     }
 
     fn on_change(&self, wake: Arc<dyn Fn() + Send + Sync>) {
-        self.0.wakers.lock().unwrap_or_else(PoisonError::into_inner).push(wake);
+        self.0.wakers.lock().push(wake);
     }
 }
 

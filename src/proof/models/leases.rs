@@ -1,6 +1,6 @@
 //! A store whose exclusive section can be lost while its holder lives.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::pauses::persistent;
@@ -8,7 +8,7 @@ use super::refreshes::{Desk, token};
 use super::stores::stored;
 use super::{PlainClock, assert_unlocked, crowd};
 use crate::store::{Exclusive, Stored, TokenStore};
-use crate::sync::{Condvar, Mutex};
+use crate::sync::{Condvar, Mutex, Unseen};
 use crate::{Error, ErrorKind, Result, SourceError, Token};
 
 /// A lease in memory. It runs out when [`lapse`](Lease::lapse) says so; until somebody else has taken it, its holder can
@@ -114,7 +114,7 @@ impl Drop for Section<'_> {
 /// other one may take it over then; no refresh token is sent twice, and the store holds the newest one.
 pub(super) fn session_store_lease_runs_out(threads: usize) {
     let lease = Lease::new(0);
-    let newest = Arc::new(std::sync::Mutex::new(0));
+    let newest = Arc::new(Unseen::new(0));
     let clock = PlainClock::default();
     let desks = [true, false].map(|is_stopped| {
         let (lapsing, newest) = (lease.clone(), Arc::clone(&newest));
@@ -124,7 +124,7 @@ pub(super) fn session_store_lease_runs_out(threads: usize) {
                 return Err(SourceError::unavailable("busy"));
             }
             let sent = previous.and_then(Token::refresh_secret).unwrap_or_default();
-            let mut newest = newest.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut newest = newest.lock();
             assert_eq!(sent, format!("r{newest}"), "rule 2: a refresh token is spent twice");
             *newest += 1;
             Ok(token(*newest).with_refresh_token(format!("r{newest}")))

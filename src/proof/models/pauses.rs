@@ -1,7 +1,7 @@
 //! The pauses of a session: what is left of one before a flight, and those between two attempts of one flight.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::refreshes::{Desk, policy, token};
@@ -9,7 +9,7 @@ use super::stores::Shelf;
 use super::verdicts::{Answer, answer};
 use super::{Latch, PlainClock, caught, crowd, unwind};
 use crate::events::Event;
-use crate::sync::{ThreadId, current_thread};
+use crate::sync::{ThreadId, Unseen, current_thread};
 use crate::{ErrorKind, Policy, Session, SourceError};
 
 /// Nobody sleeps for so long here, and no machine is so slow that it is over by itself.
@@ -47,7 +47,7 @@ pub(super) fn session_short_pause_is_sat_out(threads: usize) {
 /// call sits out one pause at most, and none when it has waited for a flight.
 pub(super) fn session_pause_is_sat_out_once(threads: usize) {
     let clock = PlainClock::default();
-    let busy: Arc<std::sync::Mutex<Vec<ThreadId>>> = Arc::default();
+    let busy: Arc<Unseen<Vec<ThreadId>>> = Arc::default();
     let too_long = Arc::new(AtomicBool::new(false));
     let waited = Arc::clone(&busy);
     let source = |number, _: Option<&_>| match number {
@@ -56,14 +56,14 @@ pub(super) fn session_pause_is_sat_out_once(threads: usize) {
     };
     let observer = move |event: &Event<'_>| {
         if let Event::WaitStarted = event {
-            waited.lock().unwrap_or_else(PoisonError::into_inner).push(current_thread());
+            waited.lock().push(current_thread());
         }
     };
     let desk = Desk::built(source, |builder| builder.clock(clock.clone()).observer(observer).policy(patient()));
     assert_eq!(answer(desk.session.token()), Err(ErrorKind::Unavailable));
     let waits_again = Arc::clone(&too_long);
     clock.on_sleep(move || {
-        let mut busy = busy.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut busy = busy.lock();
         waits_again.fetch_or(busy.contains(&current_thread()), Ordering::SeqCst);
         busy.push(current_thread());
     });

@@ -1,12 +1,13 @@
 //! The session's store, where several things happen to it at once.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize as PlainCounter, Ordering};
-use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::refreshes::{Desk, token};
 use super::{LONG, PlainClock, assert_unlocked, crowd};
 use crate::store::{Exclusive, MemoryStore, Stored, TokenStore};
+use crate::sync::Unseen;
 use crate::{Error, ErrorKind, Result};
 
 /// The store in memory, and the assertion that no lock of the session's is held when it is used. That the wait for its
@@ -15,7 +16,7 @@ use crate::{Error, ErrorKind, Result};
 pub(super) struct Shelf {
     memory: MemoryStore,
     /// Goes for what is stored, until something else is.
-    slipped_in: Arc<std::sync::Mutex<Option<Stored>>>,
+    slipped_in: Arc<Unseen<Option<Stored>>>,
 }
 
 impl TokenStore for Shelf {
@@ -38,7 +39,7 @@ struct Inside<'a> {
 impl Exclusive for Inside<'_> {
     fn load(&mut self) -> Result<Option<Stored>> {
         assert_unlocked();
-        let slipped_in = self.shelf.slipped_in.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let slipped_in = self.shelf.slipped_in.lock().clone();
         if slipped_in.is_some() { Ok(slipped_in) } else { self.inside.load() }
     }
 
@@ -49,13 +50,13 @@ impl Exclusive for Inside<'_> {
 
     fn save(&mut self, stored: &Stored) -> Result<()> {
         assert_unlocked();
-        *self.shelf.slipped_in.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.shelf.slipped_in.lock() = None;
         self.inside.save(stored)
     }
 
     fn remove(&mut self) -> Result<()> {
         assert_unlocked();
-        *self.shelf.slipped_in.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.shelf.slipped_in.lock() = None;
         self.inside.remove()
     }
 }
@@ -78,7 +79,7 @@ impl Shelf {
 
     /// Past the exclusive section, as somebody does who copies files.
     pub(super) fn slip_in(&self, number: usize) {
-        *self.slipped_in.lock().unwrap_or_else(PoisonError::into_inner) = Some(stored(number));
+        *self.slipped_in.lock() = Some(stored(number));
     }
 
     pub(super) fn stored(&self) -> Option<Stored> {
