@@ -37,19 +37,6 @@ impl Policy {
     #[must_use]
     pub fn with_stale_window(mut self, percent: u32, at_most: Duration) -> Self {
         self.stale = Window { percent, at_most };
-        self.spread = 0;
-        self
-    }
-
-    /// By how much of a token's life its refresh may come earlier, by chance, if it is the session's first one, or came after a
-    /// failed attempt: `percent` of it. 60 unless set; 0 switches it off, and so does a
-    /// [`with_stale_window`](Policy::with_stale_window) after it. Only for lives of twice the longest pause or more.
-    ///
-    /// After an outage all devices of a fleet get their tokens at about the same time, and would come back for the next ones
-    /// together, life after life. One refresh each that comes at any time after a third of the life parts them.
-    #[must_use]
-    pub fn with_spread(mut self, percent: u32) -> Self {
-        self.spread = percent;
         self
     }
 
@@ -157,11 +144,6 @@ impl Policy {
     /// The per cent and the upper bound of [`with_stale_window`](Policy::with_stale_window).
     pub fn stale_window(&self) -> (u32, Duration) {
         (self.stale.percent, self.stale.at_most)
-    }
-
-    /// See [`with_spread`](Policy::with_spread).
-    pub fn spread(&self) -> u32 {
-        self.spread
     }
 
     /// The per cent and the upper bound of [`with_leeway`](Policy::with_leeway).

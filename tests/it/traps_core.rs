@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use ureq_auth::{ErrorKind, Event, ManualClock, Policy, Reason, Session, SourceError, Token};
+use ureq_auth::{ErrorKind, Event, ManualClock, Reason, Session, SourceError, Token};
 
 use crate::support::{
     Gate, MANY, Scene, WALL, crowd, fails, gives, held, jwt, panics, rejected, secs, step, token, unknown,
@@ -129,9 +129,7 @@ fn trap_two_different_scopes_in_flight() {
 /// and such a token from a store. What both together cost.
 fn refreshes_when_the_clock_jumps_to(wall: u64) -> usize {
     let made_at_wall = || jwt(&format!(r#"{{"iat":{WALL},"exp":{}}}"#, WALL + 3600));
-    // A first token is refreshed at any time after a third of its life: that is not what is looked at here.
-    let policy = Policy::new().with_spread(0);
-    let scene = Scene::with(vec![step(move |_| Ok(made_at_wall()))], |builder| builder.policy(policy));
+    let scene = Scene::new(vec![step(move |_| Ok(made_at_wall()))]);
     scene.session.token().unwrap();
     scene.clock.set_wall(Some(secs(wall)));
     scene.clock.advance(secs(3000));
