@@ -23,7 +23,7 @@ pub fn callback(input: &[u8], yardstick: &Yardstick) -> bool {
         return false;
     };
     let Knock::Callback(Callback { result, issuer }) = knock else { return false };
-    // A login's own path begins with a slash, or there is none.
+    // A login's own path begins with a slash, or the login has no path.
     let begin = if path.starts_with('/') { "GET /" } else { "GET " };
     assert!(head.starts_with(begin.as_bytes()), "a callback is a GET");
     match result {
