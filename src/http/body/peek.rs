@@ -47,10 +47,12 @@ impl Peek {
     pub(crate) fn into_body(self) -> Body {
         let mut builder = Body::builder();
         if let Some(mime_type) = self.mime_type {
+            // Its text was decoded when it was read, and must not be decoded twice.
+            let is_decoded = cfg!(feature = "charset") && mime_type.starts_with("text/") && self.charset.is_some();
             builder = builder.mime_type(mime_type);
-        }
-        if let Some(charset) = self.charset {
-            builder = builder.charset(charset);
+            if let Some(charset) = self.charset {
+                builder = builder.charset(if is_decoded { "utf-8".to_owned() } else { charset });
+            }
         }
         match (self.end, self.length) {
             // It keeps its length.
