@@ -5,7 +5,7 @@ use std::io::{self, Cursor, Read};
 use ureq::http::Response;
 use ureq::{Body, BodyReader};
 
-use super::body::{read_exact, read_to_end, read_to_string};
+use super::body::{like, read_exact, read_to_end, read_to_string};
 use super::connector::at_most_a_moment;
 
 /// How long the body of such an answer may be, in bytes.
@@ -22,16 +22,7 @@ pub(crate) fn put_aside(response: Response<Body>, bounded: bool) -> Response<Bod
         return response;
     }
     let (parts, body) = response.into_parts();
-    let mut builder = Body::builder();
-    if let Some(mime_type) = body.mime_type() {
-        builder = builder.mime_type(mime_type);
-        // Its text is decoded here, and must not be decoded twice.
-        if cfg!(feature = "charset") && mime_type.starts_with("text/") && body.charset().is_some() {
-            builder = builder.charset("utf-8");
-        } else if let Some(charset) = body.charset() {
-            builder = builder.charset(charset);
-        }
-    }
+    let builder = like(body.mime_type(), body.charset());
     let mut aside = Aside { text: Cursor::default(), error: None, rest: None };
     at_most_a_moment(|| aside.read_ahead(body));
     // Where the length was not known, it stays so.

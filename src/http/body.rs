@@ -7,10 +7,10 @@ pub(crate) mod peek;
 
 use std::io::{self, Read};
 
-use ureq::SendBody;
 use ureq::http::header::{CONTENT_LENGTH, EXPECT, HeaderValue, TRANSFER_ENCODING};
 use ureq::http::request::Parts;
 use ureq::http::{HeaderMap, Method, Request};
+use ureq::{Body, BodyBuilder, SendBody};
 use zeroize::{Zeroize as _, Zeroizing};
 
 /// What it takes to send a request's body again.
@@ -211,6 +211,19 @@ impl Read for Tape<'_> {
     fn read_exact(&mut self, buffer: &mut [u8]) -> io::Result<()> {
         read_exact(&mut |piece| self.read(piece), buffer)
     }
+}
+
+/// The beginning of a body like one that was read: its text is decoded then, and must not be decoded twice.
+pub(crate) fn like(mime_type: Option<&str>, charset: Option<&str>) -> BodyBuilder {
+    let mut like = Body::builder();
+    if let Some(mime_type) = mime_type {
+        let is_decoded = cfg!(feature = "charset") && mime_type.starts_with("text/");
+        like = like.mime_type(mime_type);
+        if let Some(charset) = charset {
+            like = like.charset(if is_decoded { "utf-8" } else { charset });
+        }
+    }
+    like
 }
 
 /// What every reader has by default, once for the crate's readers: in a program that is optimised for size it is more

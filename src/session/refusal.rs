@@ -77,7 +77,7 @@ impl Session {
                 shared.emit(Event::RefusalIgnored { generation });
                 return Err(Error::new(
                     ErrorKind::RefusedTooOften,
-                    "the API refused the token, and another one is not fetched for it: new tokens were refused alike, or \
+                    "the API refused the token, and another one is not fetched for it: new tokens were refused as well, or \
                      refreshing after a refusal is switched off; see what the API says with its 401",
                 ));
             }

@@ -4,6 +4,8 @@ use std::io::{self, Cursor, Read};
 
 use ureq::{Body, BodyReader};
 
+use super::like;
+
 /// How much of a body is looked at.
 const LIMIT: usize = 16 * 1024;
 
@@ -45,15 +47,7 @@ impl Peek {
 
     /// The body from its beginning.
     pub(crate) fn into_body(self) -> Body {
-        let mut builder = Body::builder();
-        if let Some(mime_type) = self.mime_type {
-            // Its text was decoded when it was read, and must not be decoded twice.
-            let is_decoded = cfg!(feature = "charset") && mime_type.starts_with("text/") && self.charset.is_some();
-            builder = builder.mime_type(mime_type);
-            if let Some(charset) = self.charset {
-                builder = builder.charset(if is_decoded { "utf-8".to_owned() } else { charset });
-            }
-        }
+        let builder = like(self.mime_type.as_deref(), self.charset.as_deref());
         match (self.end, self.length) {
             // It keeps its length.
             (Some(Ok(())), Some(_)) => builder.data(self.begin),
