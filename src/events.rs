@@ -88,7 +88,8 @@ pub enum Event<'a> {
         pause: Duration,
     },
     /// An address refuses every token, while others accept the present one: its caller gets the 401, and there is no refresh
-    /// for it. After five minutes one more refresh is tried; a success ends it at once.
+    /// for it. After five minutes one more refresh is tried, or once nobody's token is accepted any more; a success there ends it
+    /// at once.
     AddressRefuses {
         /// The generation that was refused.
         generation: u64,

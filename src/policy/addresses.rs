@@ -12,6 +12,10 @@ const LIMIT: usize = 16;
 /// How long an address gets no refresh, before one more is tried.
 const QUIET: Duration = Duration::from_secs(300);
 
+/// So long after the last success anywhere nobody knows whether the present token is good, and a refresh is tried. Twice as long
+/// for each that was in vain.
+const UNPROVEN: Duration = Duration::from_millis(250);
+
 /// An address, as a hash of its parts: a call on its way has no need of the text.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Address(u64);
@@ -26,7 +30,11 @@ impl Address {
 
 /// Addresses that have refused a token and accepted none since.
 #[derive(Debug, Default)]
-pub(crate) struct Addresses(Vec<Entry>);
+pub(crate) struct Addresses {
+    entries: Vec<Entry>,
+    /// When any address has last accepted a token.
+    last_success: Tick,
+}
 
 #[derive(Debug)]
 struct Entry {
@@ -34,19 +42,28 @@ struct Entry {
     /// The first generation that it refused, and the last.
     first: u64,
     last: u64,
+    /// How long nobody may have accepted a token before one more refresh is tried.
+    patience: Duration,
     /// It is known to refuse every token, and gets no refresh until then.
     quiet_until: Option<Tick>,
 }
 
 impl Addresses {
     /// Notes that `address` has refused the present token, and says whether it refuses every token: it has refused an earlier
-    /// one as well, and the present one is accepted elsewhere.
+    /// one as well, and the present one is accepted elsewhere. Two revocations in a row look like that too, so it takes
+    /// successes now and then to keep a refusal from being met.
     pub(crate) fn refuse(&mut self, address: Address, generation: u64, was_accepted: bool, now: Tick) -> bool {
-        let Some(entry) = self.0.iter_mut().find(|entry| entry.address == address) else {
-            if self.0.len() == LIMIT {
-                self.0.remove(0);
+        let Some(entry) = self.entries.iter_mut().find(|entry| entry.address == address) else {
+            if self.entries.len() == LIMIT {
+                self.entries.remove(0);
             }
-            self.0.push(Entry { address, first: generation, last: generation, quiet_until: None });
+            self.entries.push(Entry {
+                address,
+                first: generation,
+                last: generation,
+                patience: UNPROVEN,
+                quiet_until: None,
+            });
             return false;
         };
         let is_new = generation > entry.last;
@@ -58,10 +75,15 @@ impl Addresses {
         if !is_quiet && !was_accepted {
             return false;
         }
+        let quiet_since = entry.quiet_until.map(|until| until.before(QUIET));
+        let is_unproven = quiet_since.is_some_and(|since| now.since(since.max(self.last_success)) >= entry.patience);
         // A token that came in another way is a try as good as a refresh.
-        let is_due = entry.quiet_until.is_some() && !is_quiet && !is_new;
-        if !is_quiet || is_new {
+        let is_due = !is_new && (is_unproven || (quiet_since.is_some() && !is_quiet));
+        if !is_quiet || is_new || is_due {
             entry.quiet_until = Some(now.after(QUIET));
+        }
+        if is_new && quiet_since.is_some() {
+            entry.patience = entry.patience.saturating_mul(2).min(QUIET);
         }
         !is_due
     }
@@ -70,21 +92,22 @@ impl Addresses {
     #[cfg(any(feature = "ureq", test))]
     pub(crate) fn is_quiet(&self, address: Address, now: Tick) -> bool {
         let is_quiet = |entry: &Entry| entry.quiet_until.is_some_and(|until| now < until);
-        self.0.iter().any(|entry| entry.address == address && is_quiet(entry))
+        self.entries.iter().any(|entry| entry.address == address && is_quiet(entry))
     }
 
-    /// Notes that `address` has accepted a token.
-    pub(crate) fn accept(&mut self, address: Address) {
-        self.0.retain(|entry| entry.address != address);
+    /// Notes that a token was accepted, by `address` if that is known.
+    pub(crate) fn accept(&mut self, address: Option<Address>, now: Tick) {
+        self.last_success = now;
+        self.entries.retain(|entry| Some(entry.address) != address);
     }
 
     /// Another login, or other scopes: what was refused before may be accepted now.
     pub(crate) fn forget(&mut self) {
-        self.0 = Vec::new();
+        self.entries = Vec::new();
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.entries.is_empty()
     }
 }
 

@@ -44,7 +44,7 @@ impl Session {
     /// costs no refresh. Any text that names it will do. Report what it accepts too, with [`accepted_by`](Session::accepted_by).
     ///
     /// An address that has refused two tokens in a row, while the second is accepted elsewhere, gets no refresh for five
-    /// minutes. The last sixteen are remembered.
+    /// minutes, as long as others go on to be accepted. The last sixteen are remembered.
     ///
     /// # Errors
     ///
@@ -202,9 +202,7 @@ impl Shared {
     fn note_success(&self, address: Option<Address>) {
         let now = self.clock.now();
         let mut history = self.history.lock();
-        if let Some(address) = address {
-            history.addresses.accept(address);
-        }
+        history.addresses.accept(address, now);
         let keeps_previous = history.lag.keeps_previous(now);
         // Under the lock: a refusal that is noted meanwhile must not be lost.
         self.looks_at_successes.store(keeps_previous || !history.addresses.is_empty(), Ordering::Relaxed);

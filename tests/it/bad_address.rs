@@ -36,6 +36,7 @@ fn an_address_that_refuses_two_tokens_of_which_others_accept_the_second_costs_on
     for _ in 0..100 {
         assert!(!refuse(session, "bad"));
         scene.clock.advance(millis(50));
+        accept(session, "good");
     }
     assert_eq!((scene.calls(), session.stats().address_refusals, session.stats().ignored_refusals), (1, 100, 0));
     let told = session.rejected_by(&session.token().unwrap(), "bad").unwrap_err().to_string();
@@ -74,11 +75,30 @@ fn after_five_minutes_one_refresh_is_tried_for_it() {
     }
     accept(session, "good");
     scene.clock.advance(secs(300) - millis(1));
+    accept(session, "good");
     assert!(!refuse(session, "bad"));
     scene.clock.advance(millis(1));
     assert!(refuse(session, "bad"), "one");
     accept(session, "good");
     assert!(!refuse(session, "bad"), "and no more");
+}
+
+/// Two revocations in a row, and all callers at addresses that have met both: nobody else is there to meet the third.
+#[test]
+fn where_nobody_is_accepted_any_more_a_refresh_is_tried_after_a_moment() {
+    let scene = scene(2);
+    let session = &scene.session;
+    for _ in 0..2 {
+        accept(session, "good");
+        refuse(session, "bad");
+    }
+    accept(session, "good");
+    scene.clock.advance(millis(249));
+    assert!(!refuse(session, "bad"));
+    scene.clock.advance(millis(1));
+    assert!(refuse(session, "bad"), "the present one may be revoked");
+    accept(session, "bad");
+    assert_eq!(scene.calls(), 2);
 }
 
 #[test]

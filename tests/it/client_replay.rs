@@ -193,7 +193,10 @@ fn calls_of_one_thread_arrive_in_order_and_are_accepted_once_each_whatever_is_re
     });
     // The breaker is not what this is about: it may refresh as often as it must.
     let calls = Calls::default();
-    let policy = ureq_auth::Policy::new().with_refusals(1_000_000, std::time::Duration::from_secs(1));
+    // And a refusal is met at once.
+    let policy = ureq_auth::Policy::new()
+        .with_refusals(1_000_000, std::time::Duration::from_secs(1))
+        .with_token_lag(std::time::Duration::ZERO);
     let session = Session::builder(numbered(calls)).policy(policy).build().unwrap();
     let client = Client::builder(session).origin(server.origin()).configure(plain_statuses).build().unwrap();
 

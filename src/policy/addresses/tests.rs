@@ -1,6 +1,6 @@
 //! Each rule of the memory for addresses, by its values.
 
-use super::{Address, Addresses, LIMIT, QUIET};
+use super::{Address, Addresses, LIMIT, QUIET, UNPROVEN};
 use crate::clock::Tick;
 use std::time::Duration;
 
@@ -48,9 +48,9 @@ fn a_token_that_nobody_accepts_is_not_the_addresss_trouble() {
 #[test]
 fn a_success_clears_it() {
     let mut addresses = known();
-    addresses.accept(address("/good"));
+    addresses.accept(Some(address("/good")), NOW);
     assert!(addresses.is_quiet(address("/bad"), NOW));
-    addresses.accept(address("/bad"));
+    addresses.accept(Some(address("/bad")), NOW);
     assert!(addresses.is_empty() && !addresses.is_quiet(address("/bad"), NOW));
     assert!(!addresses.refuse(address("/bad"), 3, true, NOW));
 }
@@ -59,6 +59,7 @@ fn a_success_clears_it() {
 fn after_five_minutes_one_refresh_is_tried_again() {
     let mut addresses = known();
     let just_before = NOW.after(QUIET - Duration::from_nanos(1));
+    addresses.accept(None, just_before);
     assert!(addresses.refuse(address("/bad"), 2, true, just_before));
     let then = NOW.after(QUIET);
     assert!(!addresses.is_quiet(address("/bad"), then));
@@ -73,7 +74,7 @@ fn the_oldest_goes_first_and_there_are_never_more_than_sixteen() {
     let mut addresses = Addresses::default();
     for number in 0..100 {
         addresses.refuse(address(&number.to_string()), 1, true, NOW);
-        assert!(addresses.0.len() <= LIMIT);
+        assert!(addresses.entries.len() <= LIMIT);
     }
     assert_eq!(LIMIT, 16);
     let mut is_known = |number: usize| addresses.refuse(address(&number.to_string()), 2, true, NOW);
@@ -94,4 +95,25 @@ fn each_part_of_an_address_makes_another_one() {
     ] {
         assert_ne!(one, Address::of(&other), "{other:?}");
     }
+}
+
+#[test]
+fn without_any_success_a_refresh_is_tried_after_a_moment_and_then_twice_as_long() {
+    let mut addresses = known();
+    let (mut now, mut wait) = (NOW, UNPROVEN);
+    for generation in 2..20 {
+        let almost = now.after(wait).before(Duration::from_millis(1));
+        assert!(addresses.refuse(address("/bad"), generation, true, almost));
+        now = now.after(wait);
+        assert!(!addresses.refuse(address("/bad"), generation, true, now), "nobody knows that the token is good");
+        assert!(addresses.refuse(address("/bad"), generation, true, now), "but one");
+        assert!(addresses.refuse(address("/bad"), generation + 1, false, now), "which was in vain");
+        wait = (2 * wait).min(QUIET);
+    }
+    let later = now.after(wait / 2);
+    addresses.accept(None, later);
+    assert!(
+        addresses.refuse(address("/bad"), 20, true, later.after(wait / 2 - Duration::from_millis(1))),
+        "somebody knows"
+    );
 }
