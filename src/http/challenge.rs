@@ -267,7 +267,7 @@ mod tests {
 
     #[cfg(feature = "ureq")]
     #[test]
-    fn guilt_is_judged_by_all_lines_together() {
+    fn all_lines_together_say_whether_the_token_is_to_blame() {
         let blames = |lines: &[&str]| blames_token("Bearer", lines.iter().map(|line| line.as_bytes()));
         assert!(blames(&[]), "no header says nothing against it");
         assert!(blames(&["Bearer"]));

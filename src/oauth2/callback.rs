@@ -13,8 +13,8 @@ use zeroize::Zeroizing;
 /// Where the browser is sent on, so that its address bar and its history hold no code.
 pub(crate) const END_PATH: &str = "/login-finished";
 
-/// What a request is.
-pub(crate) enum Knock {
+/// What has come in at the login's port.
+pub(crate) enum Received {
     Callback(Callback),
     Stranger,
     End,
@@ -30,7 +30,7 @@ pub(crate) struct Callback {
 }
 
 /// What the request is whose head begins like this; `None` as long as there is more to come.
-pub(crate) fn read(head: &[u8], path: &str, state: &str) -> Option<Knock> {
+pub(crate) fn read(head: &[u8], path: &str, state: &str) -> Option<Received> {
     if !head.windows(4).any(|end| end == b"\r\n\r\n") && !head.windows(2).any(|end| end == b"\n\n") {
         return None;
     }
@@ -39,15 +39,15 @@ pub(crate) fn read(head: &[u8], path: &str, state: &str) -> Option<Knock> {
         let (target, version) = line.strip_prefix("GET ")?.split_once(' ')?;
         version.starts_with("HTTP/1.").then_some(target)
     });
-    let Some(target) = target else { return Some(Knock::NotAllowed) };
+    let Some(target) = target else { return Some(Received::NotAllowed) };
     let (own, query) = target.split_once('?').unwrap_or((target, ""));
     // An address without a path has an empty one in the redirect and a slash on the wire (RFC 9112 §3.2.1).
     Some(if own == path || (path.is_empty() && own == "/") {
-        callback(query, state).map_or(Knock::Stranger, Knock::Callback)
+        callback(query, state).map_or(Received::Stranger, Received::Callback)
     } else if own == END_PATH {
-        Knock::End
+        Received::End
     } else {
-        Knock::NotFound
+        Received::NotFound
     })
 }
 
@@ -113,11 +113,11 @@ mod tests {
     fn told(head: &str) -> String {
         match read(head.as_bytes(), "/callback", "s-1") {
             None => "more".to_owned(),
-            Some(Knock::Stranger) => "stranger".to_owned(),
-            Some(Knock::End) => "end".to_owned(),
-            Some(Knock::NotFound) => "not found".to_owned(),
-            Some(Knock::NotAllowed) => "not allowed".to_owned(),
-            Some(Knock::Callback(Callback { result, issuer })) => match result {
+            Some(Received::Stranger) => "stranger".to_owned(),
+            Some(Received::End) => "end".to_owned(),
+            Some(Received::NotFound) => "not found".to_owned(),
+            Some(Received::NotAllowed) => "not allowed".to_owned(),
+            Some(Received::Callback(Callback { result, issuer })) => match result {
                 Ok(code) => format!("code {} of {:?}", *code, issuer.as_deref()),
                 Err((error, description)) => format!("error {error}: {description}"),
             },
@@ -189,8 +189,8 @@ mod tests {
     #[test]
     fn a_redirect_without_a_path_is_asked_for_by_a_slash() {
         let head = b"GET /?code=a&state=s HTTP/1.1\r\n\r\n";
-        assert!(matches!(read(head, "", "s"), Some(Knock::Callback(_))));
-        assert!(matches!(read(head, "/", "s"), Some(Knock::Callback(_))));
-        assert!(matches!(read(head, "/x", "s"), Some(Knock::NotFound)));
+        assert!(matches!(read(head, "", "s"), Some(Received::Callback(_))));
+        assert!(matches!(read(head, "/", "s"), Some(Received::Callback(_))));
+        assert!(matches!(read(head, "/x", "s"), Some(Received::NotFound)));
     }
 }

@@ -147,7 +147,7 @@ impl Shared {
         store.has_nothing_new().then(|| end.clone())
     }
 
-    /// Brings a store that is behind up to date, while all others go on with the token.
+    /// Saves the token that is not in the store yet, while all others go on with it.
     fn save_unsaved(&self, leader: Leader<'_, Token, Error>, refresh: Refresh) -> Result<Option<Arc<Token>>> {
         let saved = self.store.as_ref().map_or(Ok(false), |store| store.save_unsaved(self.view(), PATIENCE));
         match saved {

@@ -47,11 +47,11 @@ mod client_aside;
 #[cfg(feature = "ureq")]
 mod client_body;
 #[cfg(feature = "ureq")]
+mod client_challenges;
+#[cfg(feature = "ureq")]
 mod client_errors;
 #[cfg(feature = "ureq")]
 mod client_flight;
-#[cfg(feature = "ureq")]
-mod client_guilt;
 #[cfg(feature = "ureq")]
 mod client_redirect;
 #[cfg(feature = "ureq")]

@@ -245,7 +245,6 @@ fn expired() -> (World, Session) {
     (world, session)
 }
 
-mod behind;
 mod lease;
 mod login;
 mod lost;
@@ -253,3 +252,4 @@ mod memory;
 mod order;
 mod renewed;
 mod start;
+mod unsaved;

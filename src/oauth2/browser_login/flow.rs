@@ -11,7 +11,7 @@ use super::request::{self, Secrets};
 use super::{BrowserLogin, BrowserProgress};
 use crate::clock::{Clock as _, Tick};
 use crate::oauth2::answer::Answer;
-use crate::oauth2::callback::{self, Callback, END_PATH, Knock};
+use crate::oauth2::callback::{self, Callback, END_PATH, Received};
 use crate::oauth2::endpoint::Call;
 use crate::oauth2::quote::quote;
 use crate::outcome::Outcome;
@@ -213,17 +213,17 @@ impl BrowserLogin {
             let mut came = None;
             waiting.listener.serve(now, &mut |head| {
                 Some(match callback::read(head, &self.path, &waiting.secrets.state)? {
-                    Knock::Callback(callback) if came.is_none() => {
+                    Received::Callback(callback) if came.is_none() => {
                         came = Some(callback);
                         page::redirect()
                     }
-                    Knock::Callback(_) | Knock::Stranger => {
+                    Received::Callback(_) | Received::Stranger => {
                         refused = refused.saturating_add(1);
                         log::warn!("a callback was refused at the login's port: it is of another login");
                         page::page("400 Bad Request", "This is not the login that is waited for.")
                     }
-                    Knock::End | Knock::NotFound => page::page("404 Not Found", "Not found."),
-                    Knock::NotAllowed => page::page("405 Method Not Allowed", "Not allowed."),
+                    Received::End | Received::NotFound => page::page("404 Not Found", "Not found."),
+                    Received::NotAllowed => page::page("405 Method Not Allowed", "Not allowed."),
                 })
             });
             if let Some(callback) = came {
@@ -295,7 +295,7 @@ impl BrowserLogin {
         while !is_shown && !end.since(self.clock.now()).is_zero() {
             listener.serve(self.clock.now(), &mut |head| {
                 Some(match callback::read(head, &self.path, "")? {
-                    Knock::End => {
+                    Received::End => {
                         is_shown = true;
                         page::page("200 OK", text)
                     }

@@ -2,7 +2,7 @@
 //! each, and after that the head of a request.
 
 use super::{Yardstick, assert_plain, within};
-use crate::oauth2::callback::{self, Callback, Knock};
+use crate::oauth2::callback::{self, Callback, Received};
 
 /// A parameter of the query is decoded once, into memory of its own.
 const PER_BYTE: usize = 4;
@@ -17,12 +17,12 @@ pub fn callback(input: &[u8], yardstick: &Yardstick) -> bool {
     let mut line = || lines.next().and_then(|line| std::str::from_utf8(line).ok());
     let (Some(path), Some(state)) = (line(), line()) else { return false };
     let head = lines.next().unwrap_or_default();
-    let knock = within(yardstick, head.len(), PER_BYTE, FIXED, || callback::read(head, path, state));
-    let Some(knock) = knock else {
+    let received = within(yardstick, head.len(), PER_BYTE, FIXED, || callback::read(head, path, state));
+    let Some(received) = received else {
         assert!(!head.ends_with(b"\r\n\r\n"), "the head has ended");
         return false;
     };
-    let Knock::Callback(Callback { result, issuer }) = knock else { return false };
+    let Received::Callback(Callback { result, issuer }) = received else { return false };
     // A login's own path begins with a slash, or the login has no path.
     let begin = if path.starts_with('/') { "GET /" } else { "GET " };
     assert!(head.starts_with(begin.as_bytes()), "a callback is a GET");
@@ -41,6 +41,6 @@ pub fn callback(input: &[u8], yardstick: &Yardstick) -> bool {
     }
     // No other login's.
     let other = format!("{state}x");
-    assert!(!matches!(callback::read(head, path, &other), Some(Knock::Callback(_))));
+    assert!(!matches!(callback::read(head, path, &other), Some(Received::Callback(_))));
     true
 }

@@ -9,7 +9,7 @@ const PER_BYTE: usize = 96;
 const FIXED: usize = 512;
 
 /// Nothing is made up, lost on the way back, or larger than the text accounts for; and a clear word on our own scheme
-/// decides about guilt, whatever stands behind it.
+/// says whether the token is to blame, whatever comes after it.
 pub fn challenge(input: &[u8], yardstick: &Yardstick) -> bool {
     let mut found = false;
     let lines: Vec<&[u8]> = input.split(|byte| *byte == b'\n').collect();

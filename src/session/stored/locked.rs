@@ -205,7 +205,7 @@ impl Between for Inside<'_, '_> {
 
 impl Lock for Locked<'_> {
     fn save_unsaved(&mut self, view: View<'_>) -> Result<bool> {
-        // Taken before the look at the flight: should somebody put something else there meanwhile, the store is behind again.
+        // Taken before the look at the flight: should somebody put something else there meanwhile, the token is unsaved again.
         let Some(unsaved) = self.known.memory.lock().unsaved.take() else { return Ok(false) };
         self.follow(view, unsaved).inspect_err(|_| {
             self.known.memory.lock().unsaved.get_or_insert(unsaved);

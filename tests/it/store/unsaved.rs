@@ -81,7 +81,7 @@ fn a_token_given_to_the_builder_goes_into_an_empty_store() {
 }
 
 /// A session with a2 in force and a1 in the store, which could not be written.
-fn behind() -> (World, Session) {
+fn with_an_unsaved_token() -> (World, Session) {
     let (world, session) = expired();
     world.answer(Ok(token("a2", "r2")));
     world.fail(&["save"]);
@@ -93,7 +93,7 @@ fn behind() -> (World, Session) {
 
 #[test]
 fn the_next_call_stores_what_could_not_be_stored() {
-    let (world, session) = behind();
+    let (world, session) = with_an_unsaved_token();
     world.fail(&[]);
     let token = session.token().unwrap();
     assert_eq!((token.secret(), token.generation()), ("a2", 2), "the same token, and no new one");
@@ -110,7 +110,7 @@ fn the_next_call_stores_what_could_not_be_stored() {
 
 #[test]
 fn a_store_that_stays_in_trouble_is_tried_with_pauses_and_is_nobodys_error() {
-    let (world, session) = behind();
+    let (world, session) = with_an_unsaved_token();
     world.lock().patience = Some(Duration::from_secs(1));
     for round in 1..=3 {
         for _ in 0..100 {
@@ -147,7 +147,7 @@ fn a_token_given_to_the_builder_is_stored_by_the_first_call() {
 
 #[test]
 fn what_another_has_stored_since_stands_and_is_adopted_when_the_token_is_due() {
-    let (world, session) = behind();
+    let (world, session) = with_an_unsaved_token();
     world.fail(&[]);
     world.put("b1", "s1");
     for _ in 0..3 {
