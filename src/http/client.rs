@@ -39,7 +39,8 @@ const MAX_IDLE: usize = 1024;
 ///
 /// - To one of its origins, without an `Authorization` header of the caller's (or a password in the address): the session's
 ///   token goes with it. All other calls go out as they came.
-/// - A 401 that is the token's fault: one refresh for all threads, then the same request again, once. Not its fault is a
+/// - A 401 that is the token's fault: one refresh for all threads, then the same request again, once. A new token that the
+///   API may not know yet is sent again first ([`Policy::with_token_lag`](crate::Policy::with_token_lag)). Not its fault is a
 ///   401 with `insufficient_scope` or `insufficient_user_authentication`, or with challenges of other schemes only. For an API
 ///   that says it in another way, there is [`refused_if`](ClientBuilder::refused_if).
 /// - A redirect: followed with the token as long as it stays in the origins, port included, and without it from there on.
@@ -227,7 +228,11 @@ impl ClientBuilder {
     }
 
     /// Makes a response a refusal of the token if `rule` says so, beside the 401s that are one already: for an API that
-    /// says it by another status, scheme or body. The token is refreshed then, and the request sent again, once.
+    /// says it by another status, scheme or body. The token is refreshed then, and the request sent again.
+    ///
+    /// That is once, unless the token is new: an API that may not know it yet gets the request up to eight times in all
+    /// ([`Policy::with_token_lag`](crate::Policy::with_token_lag)). So a rule on a 2xx must be sure that the API has done
+    /// nothing, above all for a `POST`.
     ///
     /// The rule is asked about each response to a request with the token. It runs on the caller's thread and must be quick.
     /// A second call of this, or of [`refused_only_if`](ClientBuilder::refused_only_if), replaces the first.

@@ -36,7 +36,7 @@ const PATIENCE: Duration = Duration::from_secs(300);
 /// The redirect address is `http://127.0.0.1:PORT/callback`, with any free port: register the client as a native one, with that
 /// address. Where the server compares the port as well, [`ports`](Self::ports) has those that are registered.
 ///
-/// Always with PKCE by `S256` (RFC 7636), with a `state` of 256 bits, and with the check of `iss` (RFC 9207). Whoever else knocks
+/// Always with PKCE by `S256` (RFC 7636), with a `state` of 256 bits, and with the check of `iss` (RFC 9207). Any other request
 /// at the port is turned away, and the login goes on; but whoever can read the address that is opened, as another user may in
 /// the list of processes, can answer it with a login of their own. With the scope `openid` a `nonce` goes along, and an ID token must have it.
 /// Nothing else in the ID token is verified, and it is not kept: do not take this login for a proof of who the user is towards

@@ -71,6 +71,25 @@ fn a_token_that_stays_refused_is_replaced_and_the_call_waits_two_seconds_in_all(
     assert_eq!(lines(&told), ["2 100", "2 200", "2 400", "2 800", "2 500"]);
 }
 
+/// What docs/apis.md and `ClientBuilder::refused_if` say of a rule on a 2xx.
+#[test]
+fn a_post_whose_success_a_rule_refuses_goes_out_seven_times_at_most_and_once_more_with_the_previous_token() {
+    let server = Server::start(|seen| if seen.target == "/begin" { Answer::ok("") } else { Answer::ok("expired") });
+    let (client, clock, _) = scene(&server, Policy::new(), secs(3600));
+    let builder = Client::builder(client.session().clone()).origin(server.origin());
+    let client = builder.refused_if(|answer| answer.body() == b"expired").build().unwrap();
+    let sent_by = |path: &str| {
+        let before = server.count();
+        assert_eq!(client.post(server.url(path)).send("body").unwrap().status(), 200);
+        server.count() - before
+    };
+    assert_eq!(sent_by("/a-new-token"), 7);
+    // The second token was accepted once, and a third one comes ahead of time.
+    assert_eq!(sent_by("/begin"), 1);
+    clock.advance(secs(3400));
+    assert_eq!(sent_by("/a-token-ahead-of-time"), 8);
+}
+
 #[test]
 fn the_token_of_the_replay_may_lag_too() {
     let answers = [Answer::ok(""), Answer::refused(), Answer::refused(), Answer::refused(), Answer::ok("")];

@@ -93,12 +93,21 @@ impl BrowserLogin {
 
     /// The same as [`log_in`](Self::log_in), and another login where there is no browser: if `open` fails, or no port is free.
     ///
+    /// `open` has to know whether there is a browser. `xdg-open` starts without a screen too, so look first whether `DISPLAY`
+    /// or `WAYLAND_DISPLAY` is set. Build the other login inside the closure: not every server has a device endpoint.
+    ///
     /// ```no_run
-    /// # use ureq_auth::oauth2::Issuer;
+    /// # use ureq_auth::{Session, oauth2::Issuer};
     /// # fn open(url: &str) -> std::io::Result<()> { Ok(()) }
     /// # let issuer = Issuer::discover("https://id.example.com")?;
-    /// # let (login, device) = (issuer.browser_login("my-program")?, issuer.device_code("my-program")?);
-    /// let token = login.log_in_or(open, |_| device.log_in(|prompt| println!("{prompt}")))?;
+    /// # let login = issuer.browser_login("my-program")?;
+    /// # let session = Session::new(login.source())?;
+    /// // With a store, the session may be logged in already.
+    /// if session.token().is_err_and(|error| error.is_login_required()) {
+    ///     session.set(login.log_in_or(open, |_| {
+    ///         issuer.device_code("my-program")?.log_in(|prompt| println!("{prompt}"))
+    ///     })?)?;
+    /// }
     /// # Ok::<(), ureq_auth::Error>(())
     /// ```
     ///
