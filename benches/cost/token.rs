@@ -63,7 +63,7 @@ impl Subjects {
             "arc" => repeat(count, || Arc::clone(&self.arc)),
             "together" => repeat(count, || (SystemClock.now(), Arc::clone(&self.bare.lock()))),
             "nothing" => repeat(count, || ()),
-            unknown => panic!("{unknown} is none of {NAMES:?}"),
+            unknown => panic!("{unknown} is not one of {NAMES:?}"),
         }
     }
 

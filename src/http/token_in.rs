@@ -214,7 +214,7 @@ fn has_cookie(line: &[u8], name: &str) -> bool {
 
 fn header_name(name: &str) -> Result<HeaderName> {
     let header = HeaderName::from_bytes(name.as_bytes())
-        .map_err(|_| Error::invalid("the token's header has a name that is none: letters, digits and hyphens only"))?;
+        .map_err(|_| Error::invalid("the token's header has an unusable name: letters, digits and hyphens only"))?;
     if [CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING].contains(&header) {
         return Err(Error::invalid(format!("the header {header} belongs to HTTP itself and cannot carry the token")));
     }

@@ -104,7 +104,7 @@ fn assert_good(token: &Token) {
         assert_eq!(token.header().as_bytes(), format!("Bearer {secret}").as_bytes());
         assert!(token.header().is_sensitive());
     }
-    assert_ne!(token.refresh_secret(), Some(""), "an empty refresh token is none");
+    assert_ne!(token.refresh_secret(), Some(""), "an empty refresh token is no refresh token");
     assert!(token.expires_in().is_none_or(|life| !life.is_zero() && life <= MAX_LIFETIME));
     // The scope is shown; what stands in it is the server's own doing.
     if !token.scope().is_some_and(|scope| scope.contains(secret)) {

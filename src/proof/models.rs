@@ -130,7 +130,7 @@ impl Clock for PlainClock {
 
     fn sleep(&self, pause: Duration) {
         assert_unlocked();
-        assert!(!pause.is_zero(), "a pause that is none");
+        assert!(!pause.is_zero(), "a pause of no length");
         self.0.sleepers.lock().push(current_thread());
         match self.0.on_sleep.get() {
             Some(act) => act(),

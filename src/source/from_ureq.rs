@@ -29,7 +29,7 @@ impl From<ureq::Error> for SourceError {
         }
         // These two quote the address, whose query may hold a key.
         if let ureq::Error::RequireHttpsOnly(_) | ureq::Error::BadUri(_) = error {
-            return Self::new(outcome, "the request failed: its address is none, or is not https as it has to be");
+            return Self::new(outcome, "the request failed: its address is unreadable, or not https as it has to be");
         }
         let hint = if let ureq::Error::Protocol(_) = error { NO_HTTP } else { "" };
         let mut own = Self::new(outcome, format!("the request failed: {error}{hint}")).with_cure(cure(&error));

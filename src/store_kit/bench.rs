@@ -58,7 +58,7 @@ pub(super) type Case = fn(&dyn Bench) -> Result<(), Stop>;
 
 impl From<Error> for Stop {
     fn from(error: Error) -> Self {
-        Stop::Failed(format!("an error where there should be none: {error}"))
+        Stop::Failed(format!("an unexpected error: {error}"))
     }
 }
 

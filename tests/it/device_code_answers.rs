@@ -36,7 +36,7 @@ fn a_login_goes_on_at_its_pace_wherever_the_answer_says_so() {
         ("a list", 400, JSON, r#"{"success":false,"errors":[{"errorType":"authorization_pending"}]}"#),
         ("a sentence", 400, JSON, r#"{"message":"Authorization pending."}"#),
         ("a flag", 400, JSON, r#"{"error":true,"message":"authorization_pending"}"#),
-        ("a success that is none", 200, JSON, r#"{"status":"error","message":"authorization_pending"}"#),
+        ("a success in name only", 200, JSON, r#"{"status":"error","message":"authorization_pending"}"#),
         ("accepted", 202, JSON, r#"{"status":"authorization_pending"}"#),
         ("a redirect's status", 302, JSON, r#"{"error":"authorization_pending"}"#),
         ("a server error's status", 500, JSON, r#"{"error":"authorization_pending"}"#),

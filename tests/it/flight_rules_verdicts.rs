@@ -243,7 +243,7 @@ fn assert_reentrant(ask: impl Fn(&Session) -> ureq_auth::Result<Arc<Token>> + Se
     assert_eq!(answer.get(), Some(&ErrorKind::Reentrant), "to the source");
     assert_eq!(error.kind(), ErrorKind::Reentrant, "to the caller");
     assert!(error.to_string().contains("its own agent"), "{error}");
-    assert_eq!(error.retry_after(), None, "no pause is announced, for there is none");
+    assert_eq!(error.retry_after(), None, "no pause is announced");
     assert_eq!(scene.session.token().unwrap().secret(), "t2", "the very next call, with no time passed");
 }
 

@@ -161,7 +161,7 @@ fn inside_the_leeway_a_token_serves_until_its_real_end_when_no_other_can_be_had(
     scene.clock.advance(secs(292)); // the leeway of 300 s is 10 s
     let crowd = scene.crowd_in_flight(&gate);
     gate.open();
-    assert!(crowd.gather().into_iter().all(|token| token.unwrap().secret() == "t1"), "leader and waiters alike");
+    assert!(crowd.gather().into_iter().all(|token| token.unwrap().secret() == "t1"), "leader and waiters");
     assert_eq!(scene.watch.reasons(), [Reason::Expired]);
     assert_eq!(scene.session.token().unwrap().secret(), "t1", "and those who come during the backoff");
     scene.clock.advance(secs(7));

@@ -83,7 +83,7 @@ fn what_a_soak_tells_by_itself() {
 fn what_every_storm_tells_is_told_of_a_soak_too() {
     let (outcome, mut report) = good();
     report.soak = Some(outcome);
-    assert_eq!(report.faults(), Vec::<String>::new(), "failed calls are none");
+    assert_eq!(report.faults(), Vec::<String>::new(), "failed calls are not faults");
     let with = |spoil: fn(&mut Counts)| {
         let (outcome, mut report) = good();
         report.soak = Some(outcome);

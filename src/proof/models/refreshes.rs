@@ -125,7 +125,7 @@ pub(super) fn session_leader_fails(threads: usize) {
     }
     assert_eq!(desk.fetches(), 1, "rule 6");
     clock.skip(Duration::from_secs(60));
-    let error = desk.session.token().expect_err("there is none yet");
+    let error = desk.session.token().expect_err("the source has no token yet");
     assert!(error.to_string().contains("call 2"), "the pause was over: {error}");
     desk.nobody_overslept();
 }
