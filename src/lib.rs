@@ -41,9 +41,9 @@
 //!
 //! # What happens when
 //!
-//! A token is *stale* in the last fifth of its life: one caller refreshes it, inline, and nobody waits. It is *expired* a
-//! little before its end: callers wait for the one refresh under way. A 401 that is the token's fault does the same, and
-//! the refused request is sent again, once. No thread runs in the background.
+//! A token is *stale* in the last fifth of its life, five minutes at most: one caller refreshes it, inline, and nobody waits.
+//! It is *expired* a little before its end: callers wait for the one refresh under way. A 401 that is the token's fault does
+//! the same, and the refused request is sent again, once. No thread runs in the background.
 //!
 //! Two refusals are no reason for a refresh. An API of several nodes may not know a new token yet. So a token
 //! that has just come, and was not accepted before the request was sent, is sent again after short pauses: two seconds a call in
