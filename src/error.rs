@@ -60,7 +60,7 @@ pub enum ErrorKind {
     /// session tries once more after a pause; if that ends the same way, log in again
     /// ([`is_login_required`](Error::is_login_required) tells which).
     Unknown,
-    /// The refresh was still under way when this caller's waiting time was over. The flight goes on without it.
+    /// The refresh was still under way when this caller's waiting time was over. The refresh goes on without it.
     Timeout,
     /// The token source asked the session that was just waiting for it: let the source use a plain `ureq::Agent`. Or an
     /// observer asked for a token that it would have to wait for.

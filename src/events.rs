@@ -12,26 +12,26 @@ use crate::{Error, ErrorKind, SourceError, Token};
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
-    /// This thread leads a flight now: it is about to ask the source.
+    /// This thread refreshes now: it is about to ask the source.
     RefreshStarted {
         /// Why.
         reason: Reason,
     },
-    /// The source failed, and the flight tries again after the pause. Called during the refresh, with the store's lock held.
+    /// The source failed, and it is tried again after the pause. Called during the refresh, with the store's lock held.
     AttemptFailed {
         /// What it said.
         error: &'a SourceError,
-        /// How long the flight pauses.
+        /// How long the refresh pauses.
         pause: Duration,
     },
-    /// The flight has published a token.
+    /// The refresh has published a token.
     Refreshed {
         /// The new token.
         token: &'a Token,
-        /// How long the flight took.
+        /// How long the refresh took.
         took: Duration,
     },
-    /// The flight has published the token that another session had stored: no token call.
+    /// The refresh has published the token that another session had stored: no token request.
     Adopted {
         /// The token.
         token: &'a Token,
@@ -45,22 +45,22 @@ pub enum Event<'a> {
     },
     /// What could not be stored at its time is stored now.
     SavedLate,
-    /// The flight has failed; all who joined it get this error.
+    /// The refresh has failed; all who waited for it get this error.
     RefreshFailed {
         /// The error.
         error: &'a Error,
-        /// How long the flight took.
+        /// How long the refresh took.
         took: Duration,
     },
-    /// The flight has failed in a way that only a new login ends: the server refused the refresh token, or it may be spent.
+    /// The refresh has failed in a way that only a new login ends: the server refused the refresh token, or it may be spent.
     /// Told right after the failure itself. The present token may live on, so this is the time to begin the login.
     LoginRequired {
         /// The error that callers get once the present token is of no more use.
         error: &'a Error,
     },
-    /// The flight's result was dropped: [`Session::set`](crate::Session::set) or [`end`](crate::Session::end) came first.
+    /// The refresh's result was dropped: [`Session::set`](crate::Session::set) or [`end`](crate::Session::end) came first.
     Superseded,
-    /// This thread has joined another's flight and is about to wait.
+    /// This thread is about to wait for another's refresh.
     WaitStarted,
     /// This thread's wait is over.
     WaitEnded {
@@ -110,7 +110,7 @@ pub enum Event<'a> {
     },
 }
 
-/// Why a flight began.
+/// Why a refresh began.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Reason {
@@ -130,9 +130,9 @@ pub enum Reason {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Tokens that flights have published.
+    /// Tokens that refreshes have published.
     pub refreshes: u64,
-    /// Tokens that flights took from the store, where another session had put them: each a token call saved.
+    /// Tokens that refreshes took from the store, where another session had put them: each a token request saved.
     pub adopted: u64,
     /// Times that a token in force could not be stored.
     pub save_failures: u64,
@@ -140,7 +140,7 @@ pub struct Stats {
     pub refreshes_after_refusal: u64,
     /// Of the refreshes, those that the program asked for ([`Session::refresh`](crate::Session::refresh)).
     pub refreshes_on_request: u64,
-    /// Attempts that failed and were repeated within their flight.
+    /// Attempts that failed and were repeated within their refresh.
     pub repeated_attempts: u64,
     /// Flights that failed because the server refused the grant.
     pub rejected: u64,
@@ -154,7 +154,7 @@ pub struct Stats {
     pub other_failures: u64,
     /// Flights whose result came too late to be used.
     pub superseded: u64,
-    /// Calls that waited for another's flight.
+    /// Calls that waited for another's refresh.
     pub joined_waits: u64,
     /// Of these, how many left at their own deadline.
     pub wait_timeouts: u64,

@@ -15,10 +15,10 @@ use crate::ErrorKind;
 /// | `Rejected`: a refusal of this grant with its own code | `Rejected` | never, until new credentials come | stays, marked as refused |
 /// | `Refused`: a refusal without a code, or with one that nobody knows | `Unavailable` | with backoff | stays |
 /// | `Misconfigured`: a refusal of the client, or of the address | `Misconfigured` | at the backoff's limit | stays |
-/// | `Unreachable`: nothing was sent | `Unavailable` | in the flight, then with backoff up to 30 s | stays |
-/// | `Unavailable`: the server said "later" | `Unavailable` | in the flight, then with backoff | stays |
-/// | `Unknown`: sent, and no whole answer came | `Unknown` | once, in the flight if there is time; never a third time | stays |
-/// | `Unreadable`: a success came, and holds no token: somebody's page, nothing at all | `Unknown` | once in the flight, then with backoff | stays |
+/// | `Unreachable`: nothing was sent | `Unavailable` | in the refresh, then with backoff up to 30 s | stays |
+/// | `Unavailable`: the server said "later" | `Unavailable` | in the refresh, then with backoff | stays |
+/// | `Unknown`: sent, and no whole answer came | `Unknown` | once, in the refresh if there is time; never a third time | stays |
+/// | `Unreadable`: a success came, and holds no token: somebody's page, nothing at all | `Unknown` | once in the refresh, then with backoff | stays |
 /// | `Unknown`, but the refresh token did not change with the last two refreshes | `Unavailable` | as `Unavailable` | stays |
 /// | `NotLoggedIn`: nothing to ask with | `NotLoggedIn` | never, until new credentials come | stays |
 /// | `LoggedOut`: another process has emptied the store | `LoggedOut` | never, until new credentials come | is gone |
@@ -204,7 +204,7 @@ mod tests {
                 Retry::Never => "never, until new credentials come",
             };
             assert!(row[2].contains(retry), "{outcome:?}: {}", row[2]);
-            assert_eq!(row[2].contains("in the flight"), outcome.is_repeated(), "{outcome:?}");
+            assert_eq!(row[2].contains("in the refresh"), outcome.is_repeated(), "{outcome:?}");
             let stored = match (outcome.marks_stored(), outcome.ends_access()) {
                 (true, _) => "stays, marked as refused |",
                 (_, true) => "is gone |",

@@ -84,11 +84,11 @@ impl Policy {
             "a window of more than 90 percent leaves a token no life; choose a smaller percentage for with_stale_window \
              or with_leeway"
         } else if self.attempts == 0 {
-            "a flight needs at least one attempt: give with_attempts 1 or more"
+            "a refresh needs at least one attempt: give with_attempts 1 or more"
         } else if self.backoff_first.is_zero() || self.backoff_first > self.backoff_limit {
             "the backoff's first pause must be more than zero and not more than its limit: see with_backoff"
         } else if self.budget.is_zero() {
-            "a flight needs a budget of more than zero: see with_budget"
+            "a refresh needs a budget of more than zero: see with_budget"
         } else if self.wait_timeout < self.budget {
             "the waiting time must not be shorter than the flight's budget, or callers give up on a flight that succeeds: \
              make with_wait_timeout longer, or with_budget shorter"

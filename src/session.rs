@@ -143,7 +143,7 @@ impl Session {
     /// failed session goes on, and the result of a refresh under way is dropped.
     ///
     /// If the session has a store, the token is stored next, in the place of whatever is there: other processes take it
-    /// at their next refresh. That waits for the store as long as a flight may ([`Policy::with_budget`](crate::Policy::with_budget)).
+    /// at their next refresh. That waits for the store as long as a refresh may ([`Policy::with_budget`](crate::Policy::with_budget)).
     ///
     /// # Errors
     ///
@@ -175,7 +175,7 @@ impl Session {
     /// and the result of a refresh under way is dropped. Nothing is sent.
     ///
     /// If the session has a store, it is emptied, whatever is in it: other processes on it find themselves logged out at
-    /// their next refresh. That waits for the store as long as a flight may ([`Policy::with_budget`](crate::Policy::with_budget)).
+    /// their next refresh. That waits for the store as long as a refresh may ([`Policy::with_budget`](crate::Policy::with_budget)).
     ///
     /// Returns the token that was in force, or the later one that another process had stored, for whoever wants the server
     /// to forget it as well (`oauth2::Revocation::log_out` does both).

@@ -59,7 +59,7 @@ pub trait TokenSource: Send + Sync {
 pub struct Fetch<'a> {
     /// The token to be replaced: its refresh token is the one to use. `None` for the first one.
     pub previous: Option<&'a Token>,
-    /// What is left of the flight's budget: nobody waits for an answer that takes longer.
+    /// What is left of the refresh's budget: nobody waits for an answer that takes longer.
     pub time_left: Duration,
 }
 

@@ -107,7 +107,7 @@ pub trait Exclusive {
     /// # Errors
     ///
     /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) ([`Error::store_busy`]) if the section is lost,
-    /// [`ErrorKind::Store`](crate::ErrorKind::Store) for the rest. Nothing is sent then, and the flight ends; the session tries
+    /// [`ErrorKind::Store`](crate::ErrorKind::Store) for the rest. Nothing is sent then, and the refresh ends; the session tries
     /// again after a pause, from the lock on.
     fn hold_for(&mut self, needed: Duration) -> Result<()> {
         let _until_the_holder_ends = needed;

@@ -92,10 +92,10 @@ macro_rules! connection_settings {
     ($grant:ty) => {
         impl $grant {
             /// How long one request may take in all, from the name look-up to the last byte of the answer. Unless set it
-            /// is five sixths of what the flight has left of its budget
+            /// is five sixths of what the refresh has left of its budget
             /// ([`Policy::with_budget`](crate::Policy::with_budget)), so 25 seconds of 30, and 25 seconds without a
-            /// flight: to cut off a slow answer may spend the refresh token. More than zero, an hour at most; the
-            /// flight's budget can make it shorter.
+            /// refresh: to cut off a slow answer may spend the refresh token. More than zero, an hour at most; the
+            /// refresh's budget can make it shorter.
             #[must_use]
             pub fn timeout(mut self, timeout: std::time::Duration) -> Self {
                 self.endpoint.timeout = Some(timeout);

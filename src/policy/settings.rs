@@ -48,7 +48,7 @@ impl Policy {
         self
     }
 
-    /// How many times one flight asks the source when it is [unavailable](crate::SourceError::unavailable): 3 unless set.
+    /// How many times one refresh asks the source when it is [unavailable](crate::SourceError::unavailable): 3 unless set.
     /// After an [unknown](crate::SourceError::unknown) outcome it is asked once more at most. A caller that refreshes ahead of
     /// time, with a token that lives, waits for no second attempt: that is another call's.
     #[must_use]
@@ -57,7 +57,7 @@ impl Policy {
         self
     }
 
-    /// The pause after a failed flight: `first`, doubled with each further failure up to `limit`, less up to a half by
+    /// The pause after a failed refresh: `first`, doubled with each further failure up to `limit`, less up to a half by
     /// chance, and never less than the server's `Retry-After`. 1 second and 5 minutes unless set. Where nobody was reached,
     /// 30 seconds are the limit. Where the server refuses the client, the pause is the limit from the start.
     #[must_use]
@@ -67,7 +67,7 @@ impl Policy {
         self
     }
 
-    /// How long one flight may take in all: 30 seconds unless set. At most three quarters of it go into waiting, for a store's
+    /// How long one refresh may take in all: 30 seconds unless set. At most three quarters of it go into waiting, for a store's
     /// lock or between attempts.
     #[must_use]
     pub fn with_budget(mut self, budget: Duration) -> Self {
@@ -75,7 +75,7 @@ impl Policy {
         self
     }
 
-    /// How long a caller waits for somebody else's flight: 40 seconds unless set, and not less than the budget.
+    /// How long a caller waits for somebody else's refresh: 40 seconds unless set, and not less than the budget.
     #[must_use]
     pub fn with_wait_timeout(mut self, timeout: Duration) -> Self {
         self.wait_timeout = timeout;

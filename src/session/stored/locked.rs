@@ -235,7 +235,7 @@ pub(super) fn in_time(view: View<'_>, refresh: Refresh) -> Result<(), SourceErro
     match view.time_to_wait(refresh).is_zero() {
         false => Ok(()),
         true => Err(SourceError::unavailable(
-            "the wait for the store took most of the flight's time (Policy::with_budget); nothing was sent",
+            "the wait for the store took most of the refresh's time (Policy::with_budget); nothing was sent",
         )),
     }
 }

@@ -53,7 +53,7 @@ pub(super) fn refusal(place: &'static str, dead: impl Into<Value>) -> impl Middl
             return Ok(Response::from_parts(head, body));
         }
         let mut text = Vec::new();
-        // An answer that breaks off is no verdict: the grant reads what there is of it.
+        // An answer that breaks off is not final: the grant reads what there is of it.
         let _broken = body.into_reader().take(64 * 1024).read_to_end(&mut text);
         if serde_json::from_slice::<Value>(&text).is_ok_and(|json| json.pointer(place) == Some(&dead)) {
             text = br#"{"error":"invalid_grant"}"#.to_vec();
