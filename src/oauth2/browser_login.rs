@@ -12,6 +12,7 @@ mod listener;
 mod of_issuer;
 mod page;
 mod request;
+mod visitors;
 
 use page::Texts;
 

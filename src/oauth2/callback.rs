@@ -35,20 +35,31 @@ pub(crate) fn read(head: &[u8], path: &str, state: &str) -> Option<Received> {
         return None;
     }
     let line = head.split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default();
+    Some(read_line(line, path, state))
+}
+
+/// Is the first line there, and a callback with this login's `state`? Nobody else can have sent that.
+pub(crate) fn is_awaited(head: &[u8], path: &str, state: &str) -> bool {
+    let end = head.iter().position(|byte| matches!(byte, b'\r' | b'\n'));
+    let line = end.and_then(|end| head.get(..end)).unwrap_or_default();
+    matches!(read_line(line, path, state), Received::Callback(_))
+}
+
+fn read_line(line: &[u8], path: &str, state: &str) -> Received {
     let target = std::str::from_utf8(line).ok().and_then(|line| {
         let (target, version) = line.strip_prefix("GET ")?.split_once(' ')?;
         version.starts_with("HTTP/1.").then_some(target)
     });
-    let Some(target) = target else { return Some(Received::NotAllowed) };
+    let Some(target) = target else { return Received::NotAllowed };
     let (own, query) = target.split_once('?').unwrap_or((target, ""));
     // An address without a path has an empty one in the redirect and a slash on the wire (RFC 9112 §3.2.1).
-    Some(if own == path || (path.is_empty() && own == "/") {
+    if own == path || (path.is_empty() && own == "/") {
         callback(query, state).map_or(Received::Stranger, Received::Callback)
     } else if own == END_PATH {
         Received::End
     } else {
         Received::NotFound
-    })
+    }
 }
 
 fn callback(query: &str, state: &str) -> Option<Callback> {

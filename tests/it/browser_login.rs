@@ -13,6 +13,8 @@ use ureq_auth::oauth2::{BrowserLogin, Issuer};
 use crate::server::{Answer, LONG, Seen, Server};
 
 mod answers;
+mod attacks;
+mod flood;
 mod port;
 mod requests;
 

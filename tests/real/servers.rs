@@ -26,25 +26,33 @@ pub(crate) fn installed() -> Option<PathBuf> {
 }
 
 /// A server in a process of its own, which ends with this.
-struct Process {
+pub(crate) struct Process {
     child: Child,
     told: Value,
 }
 
 impl Process {
-    fn start(place: &Path, script: &str, options: &Value, environment: &[(&str, PathBuf)]) -> Self {
-        let mut command = Command::new("node");
-        command.arg("--no-warnings").arg(place.join(script)).arg(options.to_string()).env("NODE_ENV", "production");
+    pub(crate) fn start(place: &Path, script: &str, options: &Value, environment: &[(&str, PathBuf)]) -> Self {
+        let mut command = if script.ends_with(".py") {
+            let mut command = Command::new(place.join("python/bin/python"));
+            command.arg("-B");
+            command
+        } else {
+            let mut command = Command::new("node");
+            command.arg("--no-warnings").env("NODE_ENV", "production");
+            command
+        };
+        command.arg(place.join(script)).arg(options.to_string());
         command.envs(environment.iter().map(|(name, value)| (name, value)));
         // Its standard input ends with this process, however that ends, and it with its input.
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("node cannot be started");
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the server cannot be started");
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let told = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{script} did not start: {line:?}"));
         Process { child, told }
     }
 
-    fn text(&self, name: &str) -> String {
+    pub(crate) fn text(&self, name: &str) -> String {
         self.told[name].as_str().unwrap().to_owned()
     }
 }

@@ -6,12 +6,12 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use super::listener::Listener;
-use super::page;
 use super::request::{self, Secrets};
+use super::visitors::{Awaited, Last};
 use super::{BrowserLogin, BrowserProgress};
 use crate::clock::{Clock as _, Tick};
 use crate::oauth2::answer::Answer;
-use crate::oauth2::callback::{self, Callback, END_PATH, Received};
+use crate::oauth2::callback::{Callback, END_PATH};
 use crate::oauth2::endpoint::Call;
 use crate::oauth2::quote::quote;
 use crate::outcome::Outcome;
@@ -209,37 +209,23 @@ impl BrowserLogin {
     }
 
     fn wait(&self, waiting: &mut Waiting, go_on: &mut dyn FnMut(BrowserProgress) -> bool) -> Result<Callback> {
-        let mut refused = 0_u32;
+        let mut awaited = Awaited { path: &self.path, state: &waiting.secrets.state, came: None, refused: 0 };
         loop {
             let now = self.clock.now();
             let left = waiting.end.since(now);
-            if !go_on(BrowserProgress::Waiting { left, refused }) {
+            if !go_on(BrowserProgress::Waiting { left, refused: awaited.refused }) {
                 return Err(Error::new(
                     ErrorKind::NotLoggedIn,
                     "the login was stopped before the browser had come back",
                 ));
             }
-            let mut came = None;
-            waiting.listener.serve(now, &mut |head| {
-                Some(match callback::read(head, &self.path, &waiting.secrets.state)? {
-                    Received::Callback(callback) if came.is_none() => {
-                        came = Some(callback);
-                        page::redirect()
-                    }
-                    Received::Callback(_) | Received::Stranger => {
-                        refused = refused.saturating_add(1);
-                        log::warn!("a callback was refused at the login's port: it is of another login");
-                        page::page("400 Bad Request", "This is not the login that is waited for.")
-                    }
-                    Received::End | Received::NotFound => page::page("404 Not Found", "Not found."),
-                    Received::NotAllowed => page::page("405 Method Not Allowed", "Not allowed."),
-                })
-            });
-            if let Some(callback) = came {
+            waiting.listener.serve(now, &mut awaited);
+            if let Some(callback) = awaited.came.take() {
                 return Ok(callback);
             }
             if left.is_zero() {
                 let seconds = self.patience.as_secs();
+                let refused = awaited.refused;
                 let message = format!(
                     "nobody logged in within {seconds} s ({refused} callbacks of other logins were refused): start a new login"
                 );
@@ -300,20 +286,13 @@ impl BrowserLogin {
     /// The browser is on its way to the last page.
     fn show_end(&self, listener: &mut Listener, text: &str) {
         let end = self.clock.now().after(LAST_PAGE);
-        let mut is_shown = false;
-        while !is_shown && !end.since(self.clock.now()).is_zero() {
-            listener.serve(self.clock.now(), &mut |head| {
-                Some(match callback::read(head, &self.path, "")? {
-                    Received::End => {
-                        is_shown = true;
-                        page::page("200 OK", text)
-                    }
-                    _ => page::page("404 Not Found", "Not found."),
-                })
-            });
-            if !is_shown {
-                self.clock.sleep(STEP);
+        let mut last = Last { path: &self.path, text, is_shown: false };
+        while !end.since(self.clock.now()).is_zero() {
+            listener.serve(self.clock.now(), &mut last);
+            if last.is_shown {
+                return;
             }
+            self.clock.sleep(STEP);
         }
     }
 }
