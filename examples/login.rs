@@ -8,9 +8,12 @@
 //! ```
 //!
 //! The token is in a file that only its user can read. Two of these programs at once share one refresh: whichever comes second
-//! takes what the first one has stored. Without arguments it shows all this on a server of its own.
+//! takes what the first one has stored. Ctrl-C ends it at any time: nothing is stored before a login is complete.
+//!
+//! It ends with 0, with 2 if the arguments are wrong, with 3 if the user has to log in, and with 1 after any other error.
+//! Without arguments it shows all this on a server of its own.
 
-#![allow(clippy::print_stdout, reason = "an example shows what it does")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for a terminal")]
 
 mod loopback;
 
@@ -18,7 +21,7 @@ use std::env;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::thread;
@@ -39,7 +42,34 @@ const OWN: Settings<'static> = Settings {
     whoami: "/me",
 };
 
-const USAGE: &str = "usage: login [login [--device] | whoami | call URL | logout]";
+const USAGE: &str = "\
+usage: login login [--device]   log in by the browser, or by a code that is typed in elsewhere
+       login whoami             show who the API says that you are
+       login call URL           show what the API has at that address
+       login logout             log out, here and at the server";
+
+/// The arguments.
+enum Wish<'a> {
+    Help,
+    LogIn { by_device: bool },
+    WhoAmI,
+    Call(&'a str),
+    LogOut,
+}
+
+impl<'a> Wish<'a> {
+    fn of(arguments: &[&'a str]) -> Option<Self> {
+        Some(match arguments {
+            ["help" | "--help" | "-h"] => Wish::Help,
+            ["login"] => Wish::LogIn { by_device: false },
+            ["login", "--device"] => Wish::LogIn { by_device: true },
+            ["whoami"] => Wish::WhoAmI,
+            ["call", url] => Wish::Call(url),
+            ["logout"] => Wish::LogOut,
+            _ => return None,
+        })
+    }
+}
 
 #[derive(Clone, Copy)]
 struct Settings<'a> {
@@ -53,44 +83,58 @@ struct Settings<'a> {
     whoami: &'a str,
 }
 
-fn main() -> Result<(), Failure> {
+fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    if arguments.is_empty() {
-        return demo();
-    }
-    run(OWN, state_directory(OWN.name)?, &arguments, open_browser).map_err(explained)
+    let done = if arguments.is_empty() {
+        demo()
+    } else {
+        let Some(wish) = Wish::of(&arguments) else {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        };
+        state_directory(OWN.name).and_then(|directory| run(OWN, directory, &wish, open_browser))
+    };
+    let Err(error) = done else { return ExitCode::SUCCESS };
+    eprintln!("login: {}", explained(&*error));
+    ExitCode::from(if needs_login(&*error) { 3 } else { 1 })
 }
 
-/// What the user can do about it, in this program's own words.
-fn explained(error: Failure) -> Failure {
-    match Error::find(&*error) {
-        Some(error) if error.is_login_required() => format!("{error}: run \"login login\"").into(),
-        _ => error,
-    }
+fn needs_login(error: &(dyn std::error::Error + 'static)) -> bool {
+    Error::find(error).is_some_and(Error::is_login_required)
 }
 
-fn run(own: Settings<'_>, directory: PathBuf, arguments: &[&str], open: Open) -> Result<(), Failure> {
+/// What went wrong, why, and what the user can do about it. This crate's errors have no secret in their texts.
+fn explained(error: &(dyn std::error::Error + 'static)) -> String {
+    // A call has it inside an error of ureq's, which adds nothing.
+    let error = Error::find(error).map_or(error, |found| found);
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    if needs_login(error) {
+        text.push_str("\nTo log in: login login");
+    }
+    text
+}
+
+fn run(own: Settings<'_>, directory: PathBuf, wish: &Wish<'_>, open: Open) -> Result<(), Failure> {
+    if let Wish::Help = wish {
+        println!("{USAGE}");
+        return Ok(());
+    }
     // The server's addresses, asked for at each start: they change seldom, but they do.
     let issuer = Issuer::discover(own.issuer)?;
     let file = FileStore::new(directory.join("token.json"));
     let session = Session::builder(issuer.after_login(own.client_id)).store(file).build()?;
-    match arguments {
-        ["login"] => log_in(own, &issuer, &session, Some(open)),
-        ["login", "--device"] => log_in(own, &issuer, &session, None),
-        ["whoami"] => call(own, session, &format!("{}{}", own.api, own.whoami)),
-        ["call", url] => call(own, session, url),
-        ["logout"] => {
-            // Whatever the server says, this machine has forgotten the token.
-            match issuer.revocation(own.client_id) {
-                Ok(revocation) => revocation.log_out(&session)?,
-                // Not every server has that.
-                Err(_) => drop(session.end()?),
-            }
-            println!("Logged out.");
-            Ok(())
-        }
-        _ => Err(USAGE.into()),
+    match wish {
+        Wish::Help => Ok(()),
+        Wish::LogIn { by_device } => log_in(own, &issuer, &session, if *by_device { None } else { Some(open) }),
+        Wish::WhoAmI => call(own, session, &format!("{}{}", own.api, own.whoami)),
+        Wish::Call(url) => call(own, session, url),
+        Wish::LogOut => log_out(own, &issuer, &session),
     }
 }
 
@@ -112,6 +156,17 @@ fn log_in(own: Settings<'_>, issuer: &Issuer, session: &Session, open: Option<Op
     };
     session.set(token)?;
     println!("Logged in.");
+    Ok(())
+}
+
+fn log_out(own: Settings<'_>, issuer: &Issuer, session: &Session) -> Result<(), Failure> {
+    // Whatever the server says, this machine has forgotten the token.
+    match issuer.revocation(own.client_id) {
+        Ok(revocation) => revocation.log_out(session)?,
+        // Not every server has that.
+        Err(_) => drop(session.end()?),
+    }
+    println!("Logged out.");
     Ok(())
 }
 
@@ -167,7 +222,8 @@ fn demo() -> Result<(), Failure> {
     create_private(&directory)?;
     let act = |arguments: &[&str]| {
         println!("\n$ login {}", arguments.join(" "));
-        run(own, directory.clone(), arguments, agree)
+        let wish = Wish::of(arguments).ok_or(USAGE)?;
+        run(own, directory.clone(), &wish, agree)
     };
     act(&["login"])?;
     act(&["whoami"])?;
@@ -177,7 +233,7 @@ fn demo() -> Result<(), Failure> {
     thread::sleep(std::time::Duration::from_secs(2));
     thread::scope(|scope| {
         let both = [(); 2].map(|()| {
-            scope.spawn(|| run(own, directory.clone(), &["whoami"], agree).map_err(|error| error.to_string()))
+            scope.spawn(|| run(own, directory.clone(), &Wish::WhoAmI, agree).map_err(|error| error.to_string()))
         });
         both.into_iter().try_for_each(|one| one.join().map_err(|_| "a thread panicked".to_owned())?)
     })?;
@@ -185,7 +241,7 @@ fn demo() -> Result<(), Failure> {
 
     act(&["logout"])?;
     let error = act(&["whoami"]).err().ok_or("the server must not know this user any more")?;
-    println!("{}", explained(error));
+    println!("login: {}", explained(&*error));
     act(&["login", "--device"])?;
     act(&["logout"])?;
     fs::remove_dir_all(directory)?;

@@ -79,6 +79,7 @@ const REFRESH_3: &str = "the third refresh token";
 const CLIENT_SECRET: &str = "the client secret";
 const BASIC: &str = "the Basic credentials";
 const BODY: &str = "a POST's body";
+const VERIFIER: &str = "a login's verifier";
 
 type Counts = BTreeMap<&'static str, usize>;
 
@@ -100,7 +101,9 @@ fn found(who: &str, what: &str, manner: Manner, allocator: &str) -> Option<Count
     program.arg(format!("GLIBC_TUNABLES={allocator}"));
     let mut worker = Worker::under(program, &arguments);
     let id = worker.says().expect("the process has failed").parse().unwrap();
-    let counts = search::count(id, &secrets.needles());
+    let (verifier, mut needles) = (server.verifier(), secrets.needles());
+    needles.extend(verifier.as_deref().map(|verifier| (VERIFIER, verifier)));
+    let counts = search::count(id, &needles);
     assert!(worker.end());
     assert_eq!(server.failures(), [""; 0]);
     match counts {
@@ -192,7 +195,7 @@ fn a_grant_and_a_client_that_make_their_values_for_each_attempt() {
 #[cfg(feature = "browser")]
 #[test]
 fn a_login_by_browser() {
-    check_ours("browser", &[(BASIC, 1), (REFRESH_1, 1), (ACCESS_1, 1), (REFRESH_2, 1)]);
+    check_ours("browser", &[(BASIC, 1), (REFRESH_1, 1), (VERIFIER, 1), (ACCESS_1, 1), (REFRESH_2, 1)]);
 }
 
 /// A GET, a POST whose token is refused and which goes out again, and another POST.

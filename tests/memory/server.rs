@@ -34,6 +34,7 @@ struct Shared {
     secrets: Secrets,
     manner: Manner,
     failures: Mutex<Vec<String>>,
+    verifier: Mutex<Option<String>>,
 }
 
 /// What was asked for.
@@ -55,7 +56,12 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let scheme = if manner.tls { "https" } else { "http" };
         let origin = format!("{scheme}://{}", listener.local_addr().unwrap());
-        let shared = Arc::new(Shared { secrets: secrets.clone(), manner, failures: Mutex::default() });
+        let shared = Arc::new(Shared {
+            secrets: secrets.clone(),
+            manner,
+            failures: Mutex::default(),
+            verifier: Mutex::default(),
+        });
         let accepting = Arc::clone(&shared);
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
@@ -72,6 +78,11 @@ impl Server {
     /// What was wrong with what the client has sent.
     pub(crate) fn failures(&self) -> Vec<String> {
         self.shared.failures.lock().unwrap().clone()
+    }
+
+    /// What a login has made itself, and sent with its code.
+    pub(crate) fn verifier(&self) -> Option<String> {
+        self.shared.verifier.lock().unwrap().clone()
     }
 }
 
@@ -117,6 +128,9 @@ impl Shared {
         let has = |wanted: &str, secret: &str| {
             form_urlencoded::parse(&request.body).any(|(name, value)| name == wanted && value == secret)
         };
+        let mut form = form_urlencoded::parse(&request.body);
+        *self.verifier.lock().unwrap() =
+            form.find_map(|(name, value)| (name == "code_verifier").then(|| value.into_owned()));
         assert!(["refresh_token", "assertion", "code"].iter().any(|name| has(name, sent)));
         match request.header("authorization") {
             Some(header) => assert_eq!(header, format!("Basic {basic}")),

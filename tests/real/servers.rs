@@ -45,7 +45,8 @@ impl Process {
         command.arg(place.join(script)).arg(options.to_string());
         command.envs(environment.iter().map(|(name, value)| (name, value)));
         // Its standard input ends with this process, however that ends, and it with its input.
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the server cannot be started");
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the server cannot be started");
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let told = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{script} did not start: {line:?}"));

@@ -37,6 +37,8 @@ fn a_login_from_the_first_request_to_the_last_page() {
     let challenge = BASE64_URL_SAFE_NO_PAD.encode(digest(&SHA256, form["code_verifier"].as_bytes()));
     assert_eq!(challenge, page.query["code_challenge"]);
     assert!(!form.contains_key("scope"), "{form:?}");
+    // Who reads the address, or the code on its way, has nothing to exchange the code with (RFC 7636 §1).
+    assert!(!page.url.contains(&form["code_verifier"]) && !last_page.contains(&form["code_verifier"]));
 
     let token = session.token().unwrap();
     assert_eq!(token.secret(), "abc");
