@@ -146,7 +146,8 @@ fn log_in(own: Settings<'_>, issuer: &Issuer, session: &Session, open: Option<Op
     let token = match open {
         None => by_device()?,
         Some(open) => {
-            let login = issuer.browser_login(own.client_id)?.scope(own.scope);
+            // Without a consent in person some servers ignore offline_access (OpenID Connect Core section 11).
+            let login = issuer.browser_login(own.client_id)?.scope(own.scope).authorization_param("prompt", "consent");
             let open = |url: &str| {
                 println!("Log in with your browser. If it does not open, open this address in it:\n{url}");
                 open(url)
@@ -154,15 +155,19 @@ fn log_in(own: Settings<'_>, issuer: &Issuer, session: &Session, open: Option<Op
             login.log_in_or(open, |_| by_device())?
         }
     };
+    let is_lasting = token.refresh_secret().is_some();
     session.set(token)?;
     println!("Logged in.");
+    if !is_lasting {
+        eprintln!("The server gave no refresh token, so this login ends with its first token.");
+    }
     Ok(())
 }
 
 fn log_out(own: Settings<'_>, issuer: &Issuer, session: &Session) -> Result<(), Failure> {
     // Whatever the server says, this machine has forgotten the token.
     match issuer.revocation(own.client_id) {
-        Ok(revocation) => revocation.log_out(session)?,
+        Ok(revocation) => revocation.log_out(session).map_err(|error| format!("logged out here, but {error}"))?,
         // Not every server has that.
         Err(_) => drop(session.end()?),
     }

@@ -28,11 +28,14 @@ const PATIENCE: Duration = Duration::from_secs(300);
 /// use ureq_auth::{Session, oauth2::Issuer};
 ///
 /// let issuer = Issuer::discover("https://id.example.com")?;
-/// let login = issuer.browser_login("my-program")?.scope("openid offline_access");
+/// let login = issuer.browser_login("my-program")?.scope("openid offline_access").authorization_param("prompt", "consent");
 /// let session = Session::new(login.source())?;
 /// session.set(login.log_in(|url| Command::new("xdg-open").arg(url).spawn().map(drop))?)?;
 /// # Ok::<(), ureq_auth::Error>(())
 /// ```
+///
+/// Most servers issue a refresh token for the scope `offline_access` only, and some of them only with `prompt=consent` (OpenID
+/// Connect Core §11). Without one the session lasts as long as its first token.
 ///
 /// The redirect address is `http://127.0.0.1:PORT/callback`, with any free port: register the client as a native one, with that
 /// address. Where the server compares the port as well, [`ports`](Self::ports) has those that are registered.
