@@ -198,6 +198,26 @@ mod tests {
     }
 
     #[test]
+    fn a_callback_is_known_by_its_whole_line_alone() {
+        let is_awaited = |head: &str| is_awaited(head.as_bytes(), "/callback", "s-1");
+        for head in
+            ["GET /callback?code=a&state=s-1 HTTP/1.1\r\n", "GET /callback?code=a&state=s-1 HTTP/1.1\r\nHost: x"]
+        {
+            assert!(is_awaited(head), "{head:?}");
+        }
+        for head in [
+            "",
+            "\r\n",
+            "GET /callback?code=a&state=s-1 HTTP/1.1",
+            "GET /callback?code=a&state=s-2 HTTP/1.1\r\n",
+            "GET /?code=a&state=s-1 HTTP/1.1\r\n",
+            "GET /callback HTTP/1.1\r\nGET /callback?code=a&state=s-1 HTTP/1.1\r\n",
+        ] {
+            assert!(!is_awaited(head), "{head:?}");
+        }
+    }
+
+    #[test]
     fn a_redirect_without_a_path_is_asked_for_by_a_slash() {
         let head = b"GET /?code=a&state=s HTTP/1.1\r\n\r\n";
         assert!(matches!(read(head, "", "s"), Some(Received::Callback(_))));

@@ -164,16 +164,21 @@ fn kubernetes_projected_token_at_a_cloud() {
 
 #[test]
 fn kubernetes_projected_token_at_entra() {
-    let server = Server::script([token("eyJ.a")]);
+    let server = Server::script([token("eyJ.a"), token("eyJ.b")]);
     let file = std::env::temp_dir().join(format!("federated-token-{}", std::process::id()));
     fs::write(&file, "federated\n").unwrap();
     let path = file.clone();
     let source = ClientCredentials::without_secret(server.url("/tenant/oauth2/v2.0/token"), "my-app")
         .scope("https://vault.azure.net/.default")
         .client_assertion(move |_| Ok(fs::read_to_string(&path)?.trim().to_owned()));
-    session(source).token().unwrap();
+    let session = session(source);
+    session.token().unwrap();
+    // The kubelet has replaced it.
+    fs::write(&file, "federated again\n").unwrap();
+    assert_eq!(renewed(&session), "eyJ.b");
     fs::remove_file(&file).unwrap();
-    assert_eq!(field(&server.seen()[0], "client_assertion"), "federated");
+    let sent: Vec<_> = server.seen().iter().map(|seen| field(seen, "client_assertion")).collect();
+    assert_eq!(sent, ["federated", "federated again"]);
 }
 
 #[test]
@@ -230,6 +235,7 @@ fn metadata_server_of_azure() {
     };
     let token = session(source).token().unwrap();
     assert_eq!((token.secret(), token.expires_in()), ("eyJ.a", Some(Duration::from_secs(86399))));
+    assert_eq!(server.seen()[0].header("metadata"), Some("true"));
     assert_eq!(
         server.seen()[0].target,
         "/metadata/identity/oauth2/token?api-version=2018-02-01&resource=https%3A%2F%2Fvault.azure.net"

@@ -22,6 +22,8 @@ pub fn callback(input: &[u8], yardstick: &Yardstick) -> bool {
         assert!(!head.ends_with(b"\r\n\r\n"), "the head has ended");
         return false;
     };
+    // What has a place for good is what ends the login.
+    assert_eq!(callback::is_awaited(head, path, state), matches!(received, Received::Callback(_)));
     let Received::Callback(Callback { result, issuer }) = received else { return false };
     // A login's own path begins with a slash, or the login has no path.
     let begin = if path.starts_with('/') { "GET /" } else { "GET " };
