@@ -1,48 +1,80 @@
-//! N processes as hosts, each with its own threads, and one token in the engine: how many token calls it takes.
-//!
-//! The main process is the authorization server and the API, both over lines of text. A refresh token is good once. A token
-//! call is *needed* if the token that it replaces had lived for at least half its life, or is the first.
+//! N processes as hosts, each with its own threads, and one token in the engine: how many token calls it takes, also where the
+//! engine or a host fails while a token request is under way.
 
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{TcpListener, TcpStream};
-use std::process::{Command, ExitCode, Stdio};
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, PoisonError};
+#[path = "fleet/host.rs"]
+mod host;
+#[path = "proxy.rs"]
+mod proxy;
+#[path = "fleet/server.rs"]
+mod server;
+
+use std::io::Write as _;
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use ureq_auth::{Policy, Session, SourceError, Token, TokenStore};
+use proxy::Proxy;
+use server::{Asked, Counts, Server};
+use ureq_auth::TokenStore;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// Opens the store of a login at an address of the engine's.
-type Open = fn(&str, &str) -> Result<Box<dyn TokenStore>, Failure>;
+/// Opens the store of a login at an address of the engine's, with this margin.
+type Open = fn(&str, &str, Duration) -> Result<Box<dyn TokenStore>, Failure>;
 
 const HOST: &str = "UREQ_AUTH_FLEET_HOST";
-const USAGE: &str = "usage: fleet_of_hosts [--hosts N] [--threads N] [--seconds N] [--life MILLISECONDS] [--restart]";
+const USAGE: &str = "usage: fleet_of_hosts [--hosts N] [--threads N] [--seconds N] [--life MILLISECONDS] \
+                     [--budget SECONDS] [--margin SECONDS] \
+                     [--restart | --kill | --cut SECONDS | --slow SECONDS | --stop SECONDS]";
+
+/// The refresh token's login.
+const LOGIN: &str = "fleet";
 
 struct Options {
-    hosts: usize,
-    threads: usize,
+    hosts: u64,
+    threads: u64,
     seconds: u64,
+    /// Of a token, in milliseconds.
     life: u64,
-    restart: bool,
+    /// Of a refresh, and what a store keeps its claim for beyond that; in seconds.
+    budget: u64,
+    margin: u64,
+    fault: Fault,
+}
+
+/// What happens while a token request is under way: the engine has been asked, and the save is to come.
+#[derive(Clone, Copy, PartialEq)]
+enum Fault {
+    Nothing,
+    /// The engine is started again; and once more at another moment.
+    Restart,
+    /// The engine cannot be reached for so many seconds.
+    Cut(u64),
+    /// Each answer of the engine's takes two seconds, for so many.
+    Slow(u64),
+    /// The host dies, before the server has answered.
+    Kill,
+    /// The host is stopped for so many seconds.
+    Stop(u64),
 }
 
 fn options() -> Result<Options, Failure> {
-    let mut options = Options { hosts: 4, threads: 8, seconds: 60, life: 1000, restart: false };
-    let mut arguments = std::env::args().skip(1);
+    let (mut arguments, nothing) = (std::env::args().skip(1), Fault::Nothing);
+    let mut options = Options { hosts: 4, threads: 8, seconds: 60, life: 1000, budget: 10, margin: 30, fault: nothing };
     while let Some(argument) = arguments.next() {
-        if argument == "--restart" {
-            options.restart = true;
-            continue;
-        }
-        let value: u64 = arguments.next().ok_or(USAGE)?.parse()?;
+        let mut number = || -> Result<u64, Failure> { Ok(arguments.next().ok_or(USAGE)?.parse()?) };
         match argument.as_str() {
-            "--hosts" => options.hosts = usize::try_from(value)?,
-            "--threads" => options.threads = usize::try_from(value)?,
-            "--seconds" => options.seconds = value,
-            "--life" => options.life = value,
+            "--hosts" => options.hosts = number()?,
+            "--threads" => options.threads = number()?,
+            "--seconds" => options.seconds = number()?,
+            "--life" => options.life = number()?,
+            "--budget" => options.budget = number()?,
+            "--margin" => options.margin = number()?,
+            "--restart" => options.fault = Fault::Restart,
+            "--cut" => options.fault = Fault::Cut(number()?),
+            "--slow" => options.fault = Fault::Slow(number()?),
+            "--kill" => options.fault = Fault::Kill,
+            "--stop" => options.fault = Fault::Stop(number()?),
             _ => return Err(USAGE.into()),
         }
     }
@@ -52,7 +84,7 @@ fn options() -> Result<Options, Failure> {
 /// `engine` is the name that `stores/engine` knows it by; `open` opens the store of a login at this address.
 pub(crate) fn main(engine: &str, open: Open) -> ExitCode {
     let done = match std::env::var(HOST) {
-        Ok(told) => host(&told, open).map(|()| true),
+        Ok(told) => host::run(&told, open).map(|()| true),
         Err(_) => fleet(engine, open),
     };
     match done {
@@ -65,47 +97,20 @@ pub(crate) fn main(engine: &str, open: Open) -> ExitCode {
     }
 }
 
-#[derive(Default)]
-struct Counts {
-    newest: u64,
-    issued: Option<Instant>,
-    token_calls: u64,
-    needed: u64,
-    reused: u64,
-    served: u64,
-    refused: u64,
+/// An engine as `stores/engine` knows it.
+struct Engine<'a> {
+    name: &'a str,
+    address: &'a str,
+    directory: &'a str,
 }
 
-fn serve(stream: TcpStream, counts: &Mutex<Counts>, life: Duration) -> Option<()> {
-    let mut lines = BufReader::new(stream.try_clone().ok()?).lines();
-    let mut stream = stream;
-    while let Some(Ok(line)) = lines.next() {
-        let (what, number) = line.split_once(' ')?;
-        let number: u64 = number.parse().ok()?;
-        let mut counts = counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let age = counts.issued.map(|issued| issued.elapsed());
-        let answer = match what {
-            "refresh" => {
-                counts.token_calls += 1;
-                counts.reused += u64::from(number != counts.newest);
-                counts.needed += u64::from(age.is_none_or(|age| age >= life / 2));
-                counts.newest += 1;
-                counts.issued = Some(Instant::now());
-                counts.newest
-            }
-            _ => {
-                // The one before is taken while a call with it may be on its way.
-                let is_good =
-                    number + 1 >= counts.newest && (number < counts.newest || age.is_some_and(|age| age < life));
-                counts.served += u64::from(is_good);
-                counts.refused += u64::from(!is_good);
-                u64::from(is_good)
-            }
-        };
-        drop(counts);
-        stream.write_all(format!("{answer}\n").as_bytes()).ok()?;
+impl Engine<'_> {
+    fn does(&self, verb: &str) -> Result<(), Failure> {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../engine");
+        let port = self.address.rsplit(':').next().unwrap_or_default();
+        let done = Command::new(script).args([self.name, verb, self.directory, port]).status()?;
+        if done.success() { Ok(()) } else { Err(format!("the engine does not {verb}").into()) }
     }
-    Some(())
 }
 
 fn fleet(engine: &str, open: Open) -> Result<bool, Failure> {
@@ -114,118 +119,119 @@ fn fleet(engine: &str, open: Open) -> Result<bool, Failure> {
     let told = std::env::var(&variable)
         .map_err(|_| format!("{variable} is not set: \"ADDRESS DIRECTORY\", see .ci/stores"))?;
     let (address, directory) = told.split_once(' ').ok_or("no directory of the engine's")?;
-    open(address, "fleet")?.exclusive(Duration::from_secs(30))?.remove()?;
-    let life = Duration::from_millis(options.life);
-    let counts = Arc::new(Mutex::new(Counts::default()));
-    let listener = TcpListener::bind("127.0.0.1:0")?;
-    let server = listener.local_addr()?.to_string();
-    let counted = Arc::clone(&counts);
-    thread::spawn(move || {
-        for stream in listener.incoming().map_while(Result::ok) {
-            let counts = Arc::clone(&counted);
-            thread::spawn(move || serve(stream, &counts, life));
-        }
-    });
+    let engine = Engine { name: engine, address, directory };
+    open(address, LOGIN, Duration::ZERO)?.exclusive(Duration::from_secs(30))?.remove()?;
+    let server = Server::start(Duration::from_millis(options.life))?;
+    let proxy = Proxy::start(address)?;
     let mut hosts = Vec::new();
     for _ in 0..options.hosts {
-        let told = format!("{address} {server} {} {} {}", options.threads, options.seconds, options.life);
+        let Options { threads, seconds, life, budget, margin, .. } = options;
+        let told = format!("{} {} {threads} {seconds} {life} {budget} {margin}", proxy.address, server.address);
         hosts.push(Command::new(std::env::current_exe()?).env(HOST, told).stdout(Stdio::piped()).spawn()?);
     }
-    if options.restart {
-        thread::sleep(Duration::from_secs(options.seconds / 2));
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../engine");
-        let port = address.rsplit(':').next().unwrap_or_default();
-        for verb in ["stop", "start"] {
-            if !Command::new(script).args([engine, verb, directory, port]).status()?.success() {
-                return Err(format!("the engine does not {verb}").into());
+    let third = Duration::from_secs(options.seconds / 3);
+    let killed = match options.fault {
+        Fault::Nothing => None,
+        fault => {
+            thread::sleep(third);
+            let asked = server.next_refresh()?;
+            let by = asked.host;
+            befall(fault, asked, &engine, &proxy)?;
+            server.is_over();
+            if fault == Fault::Restart {
+                thread::sleep(third);
+                engine.does("stop")?;
+                engine.does("start")?;
+                server.is_over();
             }
+            (fault == Fault::Kill).then_some(by)
         }
-    }
+    };
+    let (failed, ended) = collect(hosts, killed);
+    let counts = server.counts();
+    std::io::stdout().write_all(table(&engine, &options, &counts, failed).as_bytes())?;
+    Ok(ended && is_right(&options, &counts, engine.name, failed))
+}
+
+/// The hosts' own counts of failed calls, and whether all came to their end but the one that was killed.
+fn collect(hosts: Vec<Child>, killed: Option<u32>) -> (u64, bool) {
     let (mut failed, mut ended) = (0, true);
     for host in hosts {
-        let output = host.wait_with_output()?;
+        let is_killed = killed == Some(host.id());
+        let Ok(output) = host.wait_with_output() else { return (failed, false) };
         let said = String::from_utf8_lossy(&output.stdout).trim().parse::<u64>();
-        ended &= output.status.success() && said.is_ok();
+        ended &= is_killed || (output.status.success() && said.is_ok());
         failed += said.unwrap_or(0);
     }
-    let counts = counts.lock().unwrap_or_else(PoisonError::into_inner);
-    let Counts { token_calls, needed, reused, served, refused, .. } = *counts;
-    let table = format!(
-        "{engine}: {} hosts x {} threads, tokens of {life:?}, {} s{}\n{token_calls:8} token calls\n{needed:8} expiries, the \
-         first token included\n{reused:8} refresh tokens used twice\n{served:8} calls served, {refused} refused and \
-         repeated\n{failed:8} failed\n",
-        options.hosts,
-        options.threads,
-        options.seconds,
-        if options.restart { ", the engine started again in the middle" } else { "" },
-    );
-    std::io::stdout().write_all(table.as_bytes())?;
-    // A token of a second has expired before an engine is back: then a call fails, and nothing is sent.
-    let may_fail = options.restart;
-    Ok(ended && token_calls == needed && token_calls > 1 && reused == 0 && (failed == 0 || may_fail))
+    (failed, ended)
 }
 
-/// One line, and the number that answers it.
-fn ask(server: &str, line: String) -> Result<u64, std::io::Error> {
-    let mut stream = TcpStream::connect(server)?;
-    stream.write_all(line.as_bytes())?;
-    let mut answer = String::new();
-    BufReader::new(stream).read_line(&mut answer)?;
-    answer.trim().parse().map_err(|_| std::io::Error::other("no answer"))
-}
-
-fn number(token: Option<&str>) -> u64 {
-    token.and_then(|token| token.get(1..)?.parse().ok()).unwrap_or(0)
-}
-
-/// One host: says how many calls have failed.
-fn host(told: &str, open: Open) -> Result<(), Failure> {
-    let [address, server, threads, seconds, life] = told.split(' ').collect::<Vec<_>>()[..] else {
-        return Err(USAGE.into());
-    };
-    let (threads, seconds, life): (u64, u64, u64) = (threads.parse()?, seconds.parse()?, life.parse()?);
-    let token_server = server.to_owned();
-    let source = move |previous: Option<&Token>| -> Result<Token, SourceError> {
-        let newest = ask(&token_server, format!("refresh {}\n", number(previous.and_then(Token::refresh_secret))))?;
-        let token = Token::new(format!("a{newest}"))?.with_refresh_token(format!("r{newest}"));
-        Ok(token.with_expires_in(Duration::from_millis(life)))
-    };
-    let policy = Policy::new()
-        .with_budget(Duration::from_secs(10))
-        .with_wait_timeout(Duration::from_secs(30))
-        .with_patience(Duration::from_secs(30))
-        .with_backoff(Duration::from_millis(100), Duration::from_millis(500));
-    let session = Session::builder(source).store(open(address, "fleet")?).policy(policy).build()?;
-    let (end, failed) = (Instant::now() + Duration::from_secs(seconds), AtomicU64::new(0));
-    thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                while Instant::now() < end {
-                    if call(&session, server).is_err() {
-                        failed.fetch_add(1, SeqCst);
-                    }
-                    thread::sleep(Duration::from_millis(50));
-                }
-            });
+/// The fault, from its begin to its end. The server goes on with the request once it has begun.
+fn befall(fault: Fault, asked: Asked, engine: &Engine<'_>, proxy: &Proxy) -> Result<(), Failure> {
+    let wait = |seconds| thread::sleep(Duration::from_secs(seconds));
+    let signal = |name: &str| Command::new("kill").args([name, &asked.host.to_string()]).status().map(drop);
+    match fault {
+        Fault::Nothing => asked.go_on(true),
+        Fault::Restart => {
+            engine.does("stop")?;
+            asked.go_on(true);
+            engine.does("start")?;
         }
-    });
-    writeln!(std::io::stdout(), "{}", failed.load(SeqCst))?;
+        Fault::Cut(seconds) | Fault::Slow(seconds) => {
+            proxy.be(if matches!(fault, Fault::Cut(_)) { proxy::CUT } else { proxy::SLOW });
+            asked.go_on(true);
+            wait(seconds);
+            proxy.be(proxy::OPEN);
+        }
+        Fault::Kill => {
+            signal("-KILL")?;
+            asked.go_on(false);
+        }
+        Fault::Stop(seconds) => {
+            signal("-STOP")?;
+            asked.go_on(true);
+            wait(seconds);
+            signal("-CONT")?;
+        }
+    }
     Ok(())
 }
 
-/// A call, and one repeat of it with a new token.
-fn call(session: &Session, server: &str) -> Result<(), Failure> {
-    let token = session.token().inspect_err(tell)?;
-    if ask(server, format!("call {}\n", number(Some(token.secret()))))? == 1 {
-        return Ok(());
-    }
-    let token = session.rejected(&token).inspect_err(tell)?;
-    match ask(server, format!("call {}\n", number(Some(token.secret()))))? {
-        1 => Ok(()),
-        _ => Err("refused twice".into()),
-    }
+/// Each token call was needed, and no refresh token was sent twice. There is one exception, and it is exact: a lease that ends
+/// while its holder is stopped behind its own token request costs that one refresh token. PostgreSQL's row lock does not end.
+fn is_right(options: &Options, counts: &Counts, engine: &str, failed: u64) -> bool {
+    let outlasts_lease = matches!(options.fault, Fault::Stop(seconds) if seconds > options.budget + options.margin);
+    let reused = u64::from(outlasts_lease && engine == "redis");
+    // A token of a second has expired before an engine is back: then a call fails, and nothing is sent.
+    let may_fail = options.fault != Fault::Nothing;
+    counts.token_calls == counts.needed
+        && counts.token_calls > 1
+        && counts.reused == reused
+        && (failed == 0 || may_fail)
+        && (options.fault == Fault::Nothing || counts.went_on.len() as u64 >= options.hosts - 1)
 }
 
-fn tell(error: &ureq_auth::Error) {
-    let _ = writeln!(std::io::stderr(), "{error}");
+fn table(engine: &Engine<'_>, options: &Options, counts: &Counts, failed: u64) -> String {
+    let Options { hosts, threads, seconds, life, .. } = options;
+    let fault = match options.fault {
+        Fault::Nothing => String::new(),
+        Fault::Restart => ", the engine started again twice".to_owned(),
+        Fault::Cut(seconds) => format!(", the engine out of reach for {seconds} s"),
+        Fault::Slow(seconds) => format!(", 2 s an answer of the engine's for {seconds} s"),
+        Fault::Kill => ", a host killed in its token request".to_owned(),
+        Fault::Stop(seconds) => format!(", a host stopped for {seconds} s in its token request"),
+    };
+    let Counts { token_calls, needed, reused, served, refused, .. } = counts;
+    let went_on = match counts.went_on.values().max() {
+        Some(last) => {
+            format!("{:8} ms from the fault's end until {} hosts go on\n", last.as_millis(), counts.went_on.len())
+        }
+        None => String::new(),
+    };
+    format!(
+        "{}: {hosts} hosts x {threads} threads, tokens of {life} ms, {seconds} s{fault}\n{token_calls:8} token calls\n\
+         {needed:8} expiries, the first token included\n{reused:8} refresh tokens used twice\n{served:8} calls served, {refused} \
+         refused and repeated\n{failed:8} failed\n{went_on}",
+        engine.name,
+    )
 }

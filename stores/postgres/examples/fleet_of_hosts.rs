@@ -10,12 +10,12 @@ use postgres::{Config, NoTls};
 use ureq_auth_postgres::{Pool, PostgresStore};
 
 fn main() -> ExitCode {
-    fleet::main("postgres", |address, name| {
+    fleet::main("postgres", |address, name, margin| {
         let (host, port) = address.split_once(':').ok_or("no port")?;
         let mut config = Config::new();
         config.host(host).port(port.parse()?).user("app").password("secret").dbname("postgres");
         config.connect_timeout(Duration::from_secs(5));
         let pool = Pool::new(move || config.connect(NoTls));
-        Ok(Box::new(PostgresStore::new(&pool, name)))
+        Ok(Box::new(PostgresStore::new(&pool, name).margin(margin)))
     })
 }

@@ -21,14 +21,21 @@
 //! # What it promises, and what that relies on
 //!
 //! The exclusive section is a row lock in a transaction (`SELECT … FOR UPDATE`), which the engine takes back when the
-//! connection ends. It is no advisory lock of a session's, which a pool would hand to a stranger. So:
+//! connection ends. It is no advisory lock of a session's, which a pool would hand to a stranger. Before each token request a
+//! *claim* is committed to the row, with a time: it keeps the others out where the lock is lost before the save. So:
 //!
-//! - **A holder that dies** frees the row at once: its connection is closed. If its *host* dies, the engine learns of it by
-//!   TCP keep-alive: set `tcp_keepalives_idle` there (60 s, say), which is two hours otherwise.
-//! - **A holder that is stopped** keeps the row. The others wait for as long as they would for any refresh, and no refresh
-//!   token is spent twice. `idle_in_transaction_session_timeout` is switched off for the transaction: with it, a stopped
-//!   holder would lose the row. An administrator who ends the connection takes the row away as well: the holder is asked before
-//!   each token request, and sends nothing then.
+//! - **A holder that dies** before its token request frees the row at once: its connection is closed. During its token request
+//!   the claim stays, until what was left of the session's budget (`Policy::with_budget`, 30 s unless set) and the margin
+//!   ([`PostgresStore::margin`], 30 s unless set) are over. If its *host* dies, the engine learns of it by TCP keep-alive, which
+//!   the transaction sets to half a minute.
+//! - **A holder that is stopped** (swap, a paused virtual machine) keeps the row, however long that takes. The others wait for
+//!   as long as they would for any refresh, and no refresh token is spent twice. `idle_in_transaction_session_timeout` is
+//!   switched off for the transaction.
+//! - **An engine, or a connection, that goes away during a token request** costs nothing if the engine is back before the claim
+//!   runs out. The row is kept for the host whose save is missing, which saves with its next call. The others wait for it.
+//! - **One window is left**: the connection ends during a token request, *and* the holder is stopped, or cannot reach the
+//!   engine, for longer than the whole claim. Then another host spends the same refresh token, which can end the login (RFC
+//!   9700 section 4.14.2).
 //! - **A save is a commit.** It lasts as `fsync` and `synchronous_commit` say; a `synchronous_commit` of `off` is taken for
 //!   `on` here. After a failover to an asynchronous replica the last save may be missing: name that replica in
 //!   `synchronous_standby_names`.
@@ -43,10 +50,11 @@
 
 mod link;
 mod pool;
+mod row;
 mod section;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use link::Link;
@@ -54,6 +62,10 @@ pub use pool::{Connections, Pool};
 use postgres::error::SqlState;
 use postgres::types::Type;
 use ureq_auth::{Error, Exclusive, Result, Stored, TokenStore};
+
+/// How much longer than a token request may take its claim lasts, unless [`PostgresStore::margin`] says otherwise: for the save
+/// that follows it, and for an engine that is out of reach just then.
+pub const MARGIN: Duration = Duration::from_secs(30);
 
 /// A token store in a row of PostgreSQL, shared by all hosts that name the same row.
 ///
@@ -64,6 +76,9 @@ pub struct PostgresStore {
     name: String,
     table: String,
     timeout: Duration,
+    margin: Duration,
+    /// Claims that may still be in the row, and whose sections are over.
+    left: Mutex<Vec<i64>>,
 }
 
 impl PostgresStore {
@@ -74,7 +89,9 @@ impl PostgresStore {
             connections: Arc::new(connections.clone()),
             name: name.into(),
             table,
-            timeout: Duration::from_secs(5),
+            timeout: Duration::from_secs(10),
+            margin: MARGIN,
+            left: Mutex::default(),
         }
     }
 
@@ -92,10 +109,21 @@ impl PostgresStore {
         self
     }
 
+    /// How much longer than a token request may take its claim lasts. [`MARGIN`] unless set.
+    ///
+    /// An engine that goes away while a token request is under way, and is back within that time, costs nothing: the new token
+    /// is saved first, and the others wait for it. A holder that dies during its token request keeps them out for as long.
+    #[must_use]
+    pub fn margin(mut self, margin: Duration) -> Self {
+        self.margin = margin;
+        self
+    }
+
     /// The SQL that makes the table, for who would rather run it beforehand.
     pub fn schema(&self) -> String {
         format!(
-            "CREATE TABLE IF NOT EXISTS {} (name text PRIMARY KEY, token text, version bigint NOT NULL DEFAULT 0)",
+            "CREATE TABLE IF NOT EXISTS {} (name text PRIMARY KEY, token text, version bigint NOT NULL DEFAULT 0, \
+             claim bigint, claimed_until timestamptz)",
             self.table
         )
     }
@@ -121,7 +149,7 @@ impl TokenStore for PostgresStore {
         let found =
             self.link()?.call(self.timeout, move |client| client.query_typed(&query, &[(&name, Type::TEXT)]))?;
         match found {
-            Ok(rows) => rows.first().map_or(Ok(None), section::read),
+            Ok(rows) => rows.first().map_or(Ok(None), row::read),
             Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => Ok(None),
             Err(error) => Err(self.failed(&error)),
         }

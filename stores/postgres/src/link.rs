@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::{self, Sender};
-use std::thread;
+use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use postgres::Client;
@@ -15,16 +15,19 @@ type Job = Box<dyn FnOnce(&mut Client) + Send>;
 /// Dropping it ends what is under way on the connection, and gives the connection back.
 pub(crate) struct Link {
     jobs: Sender<Job>,
+    connections: Arc<dyn Connections>,
+    thread: ThreadId,
 }
 
 impl Link {
-    /// A connection, within `timeout`. A thread that hangs beyond that ends with its connection, which counts as lent until
-    /// then.
+    /// A connection, within `timeout`. A thread that hangs beyond that ends with its connection, which no longer has a place in
+    /// the pool.
     pub(crate) fn open(connections: Arc<dyn Connections>, timeout: Duration) -> Result<Self> {
         let (jobs, todo) = mpsc::channel::<Job>();
         let (ready, is_ready) = mpsc::sync_channel(2);
+        let lent = Arc::clone(&connections);
         let serve = move || {
-            let served = connections.with(timeout, &mut |client| {
+            let served = lent.with(timeout, &mut |client| {
                 // Should nobody have waited for so long, there is no job either.
                 let _too_late = ready.send(Ok(()));
                 while let Ok(job) = todo.recv() {
@@ -38,11 +41,13 @@ impl Link {
             }
         };
         let spawned = thread::Builder::new().name("ureq-auth-postgres".to_owned()).spawn(serve);
-        spawned.map_err(|error| Error::store(format!("no thread for a connection: {error}")))?;
-        match is_ready.recv_timeout(timeout) {
-            Ok(Ok(())) => Ok(Link { jobs }),
+        let spawned = spawned.map_err(|error| Error::store(format!("no thread for a connection: {error}")))?;
+        let link = Link { jobs, connections, thread: spawned.thread().id() };
+        // The pool's own time-out comes first.
+        match is_ready.recv_timeout(timeout + timeout / 8) {
+            Ok(Ok(())) => Ok(link),
             Ok(Err(error)) => Err(error),
-            Err(_) => Err(late(timeout)),
+            Err(_) => Err(link.give_up(timeout)),
         }
     }
 
@@ -54,11 +59,12 @@ impl Link {
     ) -> Result<T> {
         let (done, answer) = mpsc::sync_channel(1);
         let job: Job = Box::new(move |client| drop(done.send(job(client))));
-        self.jobs.send(job).map_err(|_| late(timeout))?;
-        answer.recv_timeout(timeout).map_err(|_| late(timeout))
+        self.jobs.send(job).map_err(|_| self.give_up(timeout))?;
+        answer.recv_timeout(timeout).map_err(|_| self.give_up(timeout))
     }
-}
 
-fn late(timeout: Duration) -> Error {
-    Error::store(format!("PostgreSQL has not answered for {timeout:?}: no token request is made without it"))
+    fn give_up(&self, timeout: Duration) -> Error {
+        self.connections.give_up(self.thread);
+        Error::store(format!("PostgreSQL has not answered for {timeout:?}: no token request is made without it"))
+    }
 }

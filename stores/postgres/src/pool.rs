@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use postgres::Client;
@@ -26,6 +27,12 @@ pub trait Connections: Send + Sync {
     ///
     /// [`Error::store`], or [`Error::store_busy`] if all are in use; `serve` was not called then.
     fn with(&self, timeout: Duration, serve: &mut dyn FnMut(&mut Client)) -> Result<()>;
+
+    /// The call of [`with`](Connections::with) that this thread is in has taken too long, and nobody waits for it: its connection
+    /// hangs, and is no good when it comes back. A pool that counts connections counts it no longer.
+    fn give_up(&self, thread: ThreadId) {
+        let _not_counted = thread;
+    }
 }
 
 impl<F: Fn(Duration, &mut dyn FnMut(&mut Client)) -> Result<()> + Send + Sync> Connections for F {
@@ -35,7 +42,8 @@ impl<F: Fn(Duration, &mut dyn FnMut(&mut Client)) -> Result<()> + Send + Sync> C
 }
 
 /// A few connections, opened when they are needed and again when they break. Clones are one pool, and 10,000 stores can share
-/// it.
+/// it. One that hangs loses its place once its time is up, and is closed when it comes back: `Config::tcp_user_timeout` says
+/// when that is at the latest.
 #[derive(Clone)]
 pub struct Pool(Arc<Inner>);
 
@@ -51,7 +59,8 @@ struct Inner {
 #[derive(Default)]
 struct State {
     idle: Vec<Client>,
-    lent: usize,
+    /// To the threads that have one, without those that were given up.
+    lent: Vec<ThreadId>,
 }
 
 impl Pool {
@@ -75,20 +84,30 @@ impl Inner {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// The right of this thread, if it still has it.
+    fn take_back(&self, thread: ThreadId) {
+        let mut state = self.state();
+        let before = state.lent.len();
+        state.lent.retain(|lent| *lent != thread);
+        if state.lent.len() < before {
+            self.given_back.notify_one();
+        }
+    }
 }
 
 impl Connections for Pool {
     fn with(&self, timeout: Duration, serve: &mut dyn FnMut(&mut Client)) -> Result<()> {
-        let is_full = |state: &mut State| state.lent >= self.0.at_most;
+        let is_full = |state: &mut State| state.lent.len() >= self.0.at_most;
         let waited = self.0.given_back.wait_timeout_while(self.0.state(), timeout, is_full);
         let mut state = waited.unwrap_or_else(PoisonError::into_inner).0;
         if is_full(&mut state) {
             return Err(Error::store_busy(format!("all {} connections to PostgreSQL are in use", self.0.at_most)));
         }
-        state.lent += 1;
+        state.lent.push(thread::current().id());
         let idle = state.idle.pop();
         drop(state);
-        let _permit = Permit(&self.0);
+        let permit = Permit(&self.0);
         // One whose packets are lost on the way does not answer at all: there must be time left for another.
         let idle = idle.and_then(|mut client| client.is_valid(timeout - timeout / 8).is_ok().then_some(client));
         let mut client = match idle {
@@ -104,20 +123,37 @@ impl Connections for Pool {
             }
         };
         serve(&mut client);
-        if !client.is_closed() {
-            self.0.state().idle.push(client);
-        }
+        permit.give_back(client);
         Ok(())
+    }
+
+    fn give_up(&self, thread: ThreadId) {
+        self.0.take_back(thread);
     }
 }
 
 /// The right to one connection.
 struct Permit<'a>(&'a Inner);
 
+impl Permit<'_> {
+    /// A connection of somebody who was given up has no place any more: it is closed.
+    fn give_back(&self, client: Client) {
+        let mut state = self.0.state();
+        let closed = if !client.is_closed() && state.lent.contains(&thread::current().id()) {
+            state.idle.push(client);
+            None
+        } else {
+            Some(client)
+        };
+        // No lock is held while it is closed.
+        drop(state);
+        drop(closed);
+    }
+}
+
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        self.0.state().lent -= 1;
-        self.0.given_back.notify_one();
+        self.0.take_back(thread::current().id());
     }
 }
 

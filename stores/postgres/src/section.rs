@@ -1,50 +1,101 @@
-//! The exclusive section: a transaction that has the row locked.
+//! The exclusive section: a transaction that has the row locked, and a claim in the row while a token request is under way.
+//!
+//! The lock ends with its connection, and so with the engine: then the claim keeps the others out. Both are needed, for a
+//! claim has an end, and a holder that is stopped does not see it.
 
-use std::time::Duration;
+use std::sync::PoisonError;
+use std::thread;
+use std::time::{Duration, Instant};
 
+use postgres::Client;
+use postgres::error::SqlState;
 use postgres::types::Type;
-use postgres::{Client, Row};
 use ureq_auth::{Error, Exclusive, Result, Stored, TokenStore as _};
 
 use crate::PostgresStore;
 use crate::link::Link;
+use crate::row::{self, Answer, Locked};
+
+/// The pauses between two looks at another's claim: from here, doubled each time, up to there.
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+const LONGEST_PAUSE: Duration = Duration::from_millis(100);
+
+/// How many claims a store remembers that it may have left in the row. More than that have run out.
+const REMEMBERED: usize = 8;
 
 pub(crate) struct Section<'a> {
     store: &'a PostgresStore,
     link: Link,
+    /// What this section's claim is called.
+    name: i64,
     /// Of the row, when it was last locked or saved.
     version: i64,
     is_locked: bool,
     /// The connection is gone, and the lock with it.
     is_lost: bool,
+    /// There may be a claim of this section's in the row.
+    has_claim: bool,
+    /// A token could not be saved: nobody else may spend the one that it has replaced. So the claim stays, for the store's
+    /// next section.
+    owes_save: bool,
 }
-
-type Answer<T> = std::result::Result<T, postgres::Error>;
 
 impl<'a> Section<'a> {
     pub(crate) fn enter(store: &'a PostgresStore, timeout: Duration) -> Result<Self> {
-        let link = store.link()?;
-        let mut section = Section { store, link, version: 0, is_locked: false, is_lost: false };
+        let mut name = [0; 8];
+        getrandom::fill(&mut name).map_err(|error| Error::store(format!("the system has no randomness: {error}")))?;
+        let (name, link) = (i64::from_ne_bytes(name), store.link()?);
+        let mut section = Section {
+            store,
+            link,
+            name,
+            version: 0,
+            is_locked: false,
+            is_lost: false,
+            has_claim: false,
+            owes_save: false,
+        };
         section.version = section.lock(timeout)?;
         section.is_locked = true;
         Ok(section)
     }
 
-    /// Locks the row, and gives back its version.
+    /// Locks the row, waits for the end of another's claim, and gives back the row's version.
     fn lock(&mut self, timeout: Duration) -> Result<i64> {
+        let (begin, mut pause) = (Instant::now(), FIRST_PAUSE);
+        loop {
+            let left = timeout.saturating_sub(begin.elapsed());
+            let locked = self.lock_once(left)?;
+            let is_ours = |claim: i64| claim == self.name || self.store.left().contains(&claim);
+            if locked.claim.is_none_or(is_ours) {
+                return Ok(locked.version);
+            }
+            self.answer(self.store.timeout, |client| client.batch_execute("ROLLBACK"))?;
+            if left.is_zero() {
+                return Err(Error::store_busy(format!(
+                    "another host has {} claimed: it refreshes the token, or has died in that, and its claim runs out",
+                    self.store.place()
+                )));
+            }
+            thread::sleep(pause.min(left));
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    fn lock_once(&mut self, timeout: Duration) -> Result<Locked> {
         let (name, table, schema) = (self.store.name.clone(), self.store.table.clone(), self.store.schema());
         let call = self.store.timeout;
-        let job = move |client: &mut Client| -> Answer<Option<i64>> {
+        let job = move |client: &mut Client| -> Answer<Option<Locked>> {
             // For the table, for the row, and with both.
             for attempt in 0..3 {
-                match try_lock(client, &table, &name, timeout, call) {
-                    Ok(Some(version)) => return Ok(Some(version)),
+                match row::lock(client, &table, &name, timeout, call) {
+                    Ok(Some(locked)) => return Ok(Some(locked)),
                     Ok(None) if attempt < 2 => {
                         client.batch_execute("ROLLBACK")?;
                         let insert = format!("INSERT INTO {table} (name) VALUES ($1) ON CONFLICT DO NOTHING");
                         client.query_typed(&insert, &[(&name, Type::TEXT)])?;
                     }
-                    Err(error) if error.code() == Some(&postgres::error::SqlState::UNDEFINED_TABLE) && attempt < 2 => {
+                    Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) && attempt < 2 => {
                         client.batch_execute("ROLLBACK")?;
                         // Somebody else may be at it: then it is there.
                         let _may_be_there = client.batch_execute(&schema);
@@ -57,7 +108,7 @@ impl<'a> Section<'a> {
                 }
             }
             client.batch_execute("ROLLBACK")?;
-            try_lock(client, &table, &name, timeout, call)
+            row::lock(client, &table, &name, timeout, call)
         };
         // The engine's own time-outs come first.
         self.answer(timeout.saturating_add(2 * call), job)?.ok_or_else(|| {
@@ -106,59 +157,24 @@ impl<'a> Section<'a> {
         Error::store_busy(format!("the lock on {} is lost, with its connection or to another host", self.store.place()))
     }
 
+    /// A save takes the claim out of the row in the same step.
     fn write(&mut self, text: Option<String>) -> Result<()> {
+        self.owes_save |= text.is_some();
         self.under_lock()?;
-        let (name, version) = (self.store.name.clone(), self.version);
-        let update = format!(
-            "UPDATE {} SET token = $2, version = version + 1 WHERE name = $1 AND version = $3 RETURNING version",
-            self.store.table
-        );
+        let (name, table, version) = (self.store.name.clone(), self.store.table.clone(), self.version);
         // Two answers.
-        let written = self.answer(2 * self.store.timeout, move |client| {
-            let text = text.map(zeroize::Zeroizing::new);
-            let text = text.as_ref().map(|text| text.as_str());
-            let row = client.query_typed(&update, &[(&name, Type::TEXT), (&text, Type::TEXT), (&version, Type::INT8)]);
-            let row = row.and_then(|rows| {
-                client.batch_execute("COMMIT")?;
-                rows.first().map(|row| row.try_get::<_, i64>(0)).transpose()
-            });
-            if row.is_err() {
-                let _may_be_closed = client.batch_execute("ROLLBACK");
-            }
-            row
-        });
+        let written =
+            self.answer(2 * self.store.timeout, move |client| row::write(client, &table, &name, version, text));
         // By commit or by rollback.
         self.is_locked = false;
         match written? {
             Some(version) => {
-                self.version = version;
+                (self.version, self.has_claim, self.owes_save) = (version, false, false);
                 Ok(())
             }
             None => Err(self.lost()),
         }
     }
-}
-
-fn try_lock(client: &mut Client, table: &str, name: &str, timeout: Duration, call: Duration) -> Answer<Option<i64>> {
-    let milliseconds = |time: Duration| time.as_millis().clamp(1, 2_000_000_000);
-    client.batch_execute(&format!(
-        "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL lock_timeout = {}; SET LOCAL statement_timeout = {}; \
-         SET LOCAL idle_in_transaction_session_timeout = 0; \
-         SELECT set_config('transaction_timeout', '0', true) WHERE current_setting('transaction_timeout', true) IS NOT NULL; \
-         SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'",
-        milliseconds(timeout),
-        milliseconds(timeout.saturating_add(call))
-    ))?;
-    let lock = format!("SELECT version FROM {table} WHERE name = $1 FOR UPDATE");
-    let rows = client.query_typed(&lock, &[(&name, Type::TEXT)])?;
-    rows.first().map(|row| row.try_get(0)).transpose()
-}
-
-/// The first column, which is a token's text or null.
-pub(crate) fn read(row: &Row) -> Result<Option<Stored>> {
-    let text: Option<String> =
-        row.try_get(0).map_err(|_| Error::store("the column token is no text: it is another program's table"))?;
-    text.map(zeroize::Zeroizing::new).map(|text| Stored::from_text(&text)).transpose()
 }
 
 impl Exclusive for Section<'_> {
@@ -171,7 +187,7 @@ impl Exclusive for Section<'_> {
         let (query, name) =
             (format!("SELECT token FROM {} WHERE name = $1", self.store.table), self.store.name.clone());
         let rows = self.answer(self.store.timeout, move |client| client.query_typed(&query, &[(&name, Type::TEXT)]))?;
-        rows.first().map_or(Ok(None), read)
+        rows.first().map_or(Ok(None), row::read)
     }
 
     /// That the row can be written to, in a part of the transaction that is taken back.
@@ -189,10 +205,34 @@ impl Exclusive for Section<'_> {
         .map(drop)
     }
 
-    fn hold_for(&mut self, _: Duration) -> Result<()> {
+    /// Commits a claim, and locks the row again. Who was in between has seen the claim, and has let go.
+    fn hold_for(&mut self, needed: Duration) -> Result<()> {
         self.under_lock()?;
-        self.answer(self.store.timeout, |client| client.batch_execute("SELECT 1"))
-            .map_err(|error| if self.is_lost { self.lost() } else { error })
+        let (name, table, claim, version) =
+            (self.store.name.clone(), self.store.table.clone(), self.name, self.version);
+        let (time, call) = (needed.saturating_add(self.store.margin), self.store.timeout);
+        self.has_claim = true;
+        // The claim, and the lock with the engine's own time-outs.
+        let locked = self.answer(4 * call, move |client| {
+            row::claim(client, &table, &name, claim, time)?;
+            row::lock(client, &table, &name, call, call)
+        });
+        self.is_locked = matches!(locked, Ok(Some(_)));
+        match locked {
+            Ok(Some(locked)) if locked.claim == Some(claim) && locked.version == version => {
+                // Whoever sends has saved before, or has found that there is nothing to save.
+                self.owes_save = false;
+                Ok(())
+            }
+            Err(error) if !self.is_lost => {
+                self.is_lost = true;
+                Err(error)
+            }
+            _ => {
+                self.is_lost = true;
+                Err(self.lost())
+            }
+        }
     }
 
     fn save(&mut self, stored: &Stored) -> Result<()> {
@@ -206,10 +246,34 @@ impl Exclusive for Section<'_> {
 
 impl Drop for Section<'_> {
     fn drop(&mut self) {
+        let (name, table, claim) = (self.store.name.clone(), self.store.table.clone(), self.name);
+        let mut is_free = !self.has_claim;
         if self.is_locked && !self.is_lost {
             // Here, so that it is over when this returns. The connection's end would do it too.
-            let _ends_with_the_connection =
-                self.link.call(self.store.timeout, |client| client.batch_execute("ROLLBACK"));
+            let gives_up = self.has_claim && !self.owes_save;
+            let done = self.link.call(2 * self.store.timeout, move |client| match gives_up {
+                true => row::give_up(client, &table, &name, claim),
+                false => client.batch_execute("ROLLBACK"),
+            });
+            is_free |= gives_up && matches!(done, Ok(Ok(())));
         }
+        if !is_free {
+            self.store.leave_behind(claim);
+        }
+    }
+}
+
+impl PostgresStore {
+    fn left(&self) -> Vec<i64> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A claim that this store's next section may take for its own: the one that made it is over.
+    fn leave_behind(&self, claim: i64) {
+        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        if left.len() >= REMEMBERED {
+            left.remove(0);
+        }
+        left.push(claim);
     }
 }

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use ureq_auth_redis::{Pool, RedisStore};
 
 fn main() -> ExitCode {
-    fleet::main("redis", |address, name| {
+    fleet::main("redis", |address, name, margin| {
         let pool = Arc::new(Pool::open(format!("redis://:secret@{address}/"))?);
-        Ok(Box::new(RedisStore::new(&pool, name)))
+        Ok(Box::new(RedisStore::new(&pool, name).margin(margin)))
     })
 }

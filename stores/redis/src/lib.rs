@@ -19,12 +19,14 @@
 //! The exclusive section is a *lease*: a key with an end (`SET NX PX`). It is asked and prolonged before each token request,
 //! for as long as that may take, and a save is one step with the look whether the lease still stands (a Lua script). So:
 //!
-//! - **A holder that dies** keeps the others out until its lease ends, which is at most the session's budget
-//!   (`Policy::with_budget`, 30 s unless set) and [`MARGIN`].
+//! - **A holder that dies** keeps the others out until its lease ends: 5 s, or, once it has begun a token request, what was left
+//!   of the session's budget (`Policy::with_budget`, 30 s unless set) and the margin ([`RedisStore::margin`], 30 s unless set).
+//! - **An engine that goes away during a token request** costs nothing if it is back, with its data, before the lease ends. The
+//!   lease is kept for the host whose save is missing, which saves with its next call. The others wait for it.
 //! - **A holder that is stopped** (swap, a paused virtual machine) for longer than its lease cannot send or save when it
-//!   wakes: it is asked first. One window is left: it was asked, and is stopped *between the answer and its first byte on
-//!   the wire* for longer than the whole lease. Then a refresh token can be spent twice, which can end the login
-//!   (RFC 9700 section 4.14.2). No lease can close that; with `ureq-auth-postgres` only the end of the connection opens it, for its lock ends with that.
+//!   wakes: it is asked first. One window is left: it is stopped *between the engine's answer and its save*, with its token
+//!   request under way, for longer than the whole lease. Then another host spends the same refresh token, which can end the
+//!   login (RFC 9700 section 4.14.2). No lease can close that. `ureq-auth-postgres` closes it.
 //! - **A save lasts** as long as the engine keeps it. With `appendfsync always` it survives a power cut; with `everysec`, which
 //!   is usual, the last second may be lost; without AOF, more. `WAIT` and `WAITAOF` are not asked for: use `appendfsync always`,
 //!   and `min-replicas-to-write` where a replica is to have it.
@@ -40,14 +42,15 @@ mod pool;
 mod section;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 pub use pool::{Connections, Pool};
 use ureq_auth::{Error, Exclusive, Result, Stored, TokenStore};
 
-/// How much longer than a token request may take its lease lasts: for the save that follows it.
-pub const MARGIN: Duration = Duration::from_secs(2);
+/// How much longer than a token request may take its lease lasts, unless [`RedisStore::margin`] says otherwise: for the save
+/// that follows it, and for an engine that is out of reach just then.
+pub const MARGIN: Duration = Duration::from_secs(30);
 
 /// A token store in a key of Redis or Valkey, shared by all hosts that name the same key.
 ///
@@ -59,6 +62,15 @@ pub struct RedisStore {
     name: String,
     token: String,
     lease: String,
+    margin: Duration,
+    left: Mutex<Vec<Left>>,
+}
+
+/// A section that was left without the engine's word that its lease has ended: the store's next one takes that lease over.
+#[derive(Clone)]
+struct Left {
+    name: [u8; 16],
+    owes_save: bool,
 }
 
 impl RedisStore {
@@ -66,7 +78,18 @@ impl RedisStore {
     pub fn new<C: Connections + 'static>(connections: &Arc<C>, name: impl Into<String>) -> Self {
         let (name, connections) = (name.into(), Arc::clone(connections));
         let token = format!("ureq-auth:{{{name}}}");
-        RedisStore { connections, lease: format!("{token}:lease"), token, name }
+        let lease = format!("{token}:lease");
+        RedisStore { connections, lease, token, name, margin: MARGIN, left: Mutex::default() }
+    }
+
+    /// How much longer than a token request may take its lease lasts. [`MARGIN`] unless set.
+    ///
+    /// An engine that goes away while a token request is under way, and is back within that time, costs nothing: the new token
+    /// is saved first, and the others wait for it. A holder that dies during its token request keeps them out for as long.
+    #[must_use]
+    pub fn margin(mut self, margin: Duration) -> Self {
+        self.margin = margin;
+        self
     }
 
     fn call(&self, command: &redis::Cmd) -> Result<redis::Value> {

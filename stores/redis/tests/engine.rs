@@ -11,14 +11,17 @@ use std::time::Duration;
 use trials::{Engine, HOLDER};
 use ureq_auth::TokenStore;
 use ureq_auth::store_kit::{self, Bench};
-use ureq_auth_redis::{MARGIN, Pool, RedisStore};
+use ureq_auth_redis::{Pool, RedisStore};
+
+/// Short: holders die here on purpose.
+const MARGIN: Duration = Duration::from_secs(2);
 
 fn pool(address: &str) -> Arc<Pool> {
     Arc::new(Pool::open(format!("redis://:secret@{address}/")).unwrap())
 }
 
 fn open(pool: &Arc<Pool>, name: &str) -> Box<dyn TokenStore> {
-    Box::new(RedisStore::new(pool, name))
+    Box::new(RedisStore::new(pool, name).margin(MARGIN))
 }
 
 struct Redis {
