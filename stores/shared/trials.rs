@@ -1,15 +1,18 @@
 //! What each store is tried with on its real engine.
 #![allow(dead_code, reason = "each test binary uses its share of it")]
 
-use std::io::{Read as _, Write as _};
-use std::net::{Shutdown, TcpListener, TcpStream};
+#[path = "proxy.rs"]
+mod proxy;
+
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+pub(crate) use proxy::{CUT, Proxy};
+use proxy::{OPEN, SLOW};
 use ureq_auth::{ErrorKind, ManualClock, Policy, Session, SourceError, Stored, Token, TokenStore};
 
 /// What the process that holds a section opens.
@@ -45,13 +48,50 @@ impl Engine {
         Some(Engine { name, address: address.to_owned(), directory: directory.to_owned() })
     }
 
-    fn restart(&self) {
+    fn does(&self, verb: &str) {
         let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../engine");
         let port = self.address.rsplit(':').next().unwrap();
-        for verb in ["stop", "start"] {
-            let done = Command::new(&script).args([self.name, verb, &self.directory, port]).status().unwrap();
-            assert!(done.success(), "{verb}");
-        }
+        let done = Command::new(&script).args([self.name, verb, &self.directory, port]).status().unwrap();
+        assert!(done.success(), "{verb}");
+    }
+
+    fn restart(&self) {
+        self.does("stop");
+        self.does("start");
+    }
+
+    /// A certificate that the engine's script has made: "ca.pem" has signed the engine's, "other-ca.pem" has not.
+    pub(crate) fn certificate(&self, name: &str) -> Vec<u8> {
+        std::fs::read(PathBuf::from(&self.directory).join(name)).unwrap()
+    }
+
+    /// Where the engine speaks TLS.
+    pub(crate) fn tls_address(&self) -> String {
+        let port = PathBuf::from(&self.directory).join("tls-port");
+        let port = std::fs::read_to_string(port).unwrap();
+        format!("127.0.0.1:{}", port.trim())
+    }
+}
+
+/// A store that speaks TLS, and one that trusts another certificate.
+pub(crate) fn over_tls(store: &dyn TokenStore, stranger: &dyn TokenStore) {
+    empty(store);
+    let text = Stored::from_text(r#"{"version":1,"access_token":"a1"}"#).unwrap();
+    store.exclusive(Duration::from_secs(30)).unwrap().save(&text).unwrap();
+    assert!(store.load().unwrap().is_some());
+    for error in [stranger.load().unwrap_err(), stranger.exclusive(Duration::ZERO).map(drop).unwrap_err()] {
+        assert_eq!(error.kind(), ErrorKind::Store);
+        assert!(error.to_string().contains("certificate"), "{error}");
+        assert!(!error.to_string().contains("secret"), "{error}");
+    }
+}
+
+/// A store whose password is wrong.
+pub(crate) fn wrong_password(store: &dyn TokenStore) {
+    for error in [store.load().unwrap_err(), store.exclusive(Duration::ZERO).map(drop).unwrap_err()] {
+        assert_eq!(error.kind(), ErrorKind::Store);
+        assert!(error.to_string().contains("authentication failed"), "{error}");
+        assert!(!error.to_string().contains("guessed"), "{error}");
     }
 }
 
@@ -116,7 +156,7 @@ pub(crate) fn many_logins(open: impl Fn(&str) -> Box<dyn TokenStore> + Sync) {
 
 /// A session whose engine is slow, then out of reach, then started again.
 pub(crate) fn bad_days(engine: &Engine, open: impl Fn(&str) -> Box<dyn TokenStore>) {
-    let proxy = Proxy::start(&engine.address);
+    let proxy = Proxy::start(&engine.address).unwrap();
     let server = Server::default();
     let clock = ManualClock::new(Some(Duration::from_secs(1_800_000_000)));
     let store = open(&proxy.address);
@@ -188,55 +228,39 @@ pub(crate) fn a_lease_that_runs_out(open: impl Fn() -> Box<dyn TokenStore>, laps
     assert_eq!(server.counts(), Counts { newest: 2, reused: 0 });
 }
 
-const OPEN: u8 = 0;
-/// Nothing comes through, and nobody says so.
-const CUT: u8 = 1;
-/// Two seconds an answer.
-const SLOW: u8 = 2;
-
-/// What is between a host and its engine.
-struct Proxy {
-    address: String,
-    mode: Arc<AtomicU8>,
-}
-
-impl Proxy {
-    fn start(engine: &str) -> Proxy {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        let (mode, engine) = (Arc::new(AtomicU8::new(OPEN)), engine.to_owned());
-        let told = Arc::clone(&mode);
-        thread::spawn(move || {
-            for client in listener.incoming().map_while(Result::ok) {
-                let (engine, told) = (engine.clone(), Arc::clone(&told));
-                thread::spawn(move || {
-                    let Ok(server) = TcpStream::connect(&engine) else { return };
-                    let back = (server.try_clone().unwrap(), client.try_clone().unwrap(), Arc::clone(&told));
-                    thread::spawn(move || carry(back.0, back.1, &back.2, Duration::from_secs(2)));
-                    carry(client, server, &told, Duration::ZERO);
-                });
-            }
-        });
-        Proxy { address, mode }
-    }
-
-    fn be(&self, mode: u8) {
-        self.mode.store(mode, Ordering::SeqCst);
-    }
-}
-
-fn carry(mut from: TcpStream, mut to: TcpStream, mode: &AtomicU8, slow: Duration) {
-    let mut buffer = [0; 16 * 1024];
-    while let Ok(length @ 1..) = from.read(&mut buffer) {
-        match mode.load(Ordering::SeqCst) {
-            // Lost, and the connection is good for nothing from then on.
-            CUT => continue,
-            SLOW => thread::sleep(slow),
-            _ => {}
+/// The engine goes away while a token request is under way, and the save with it.
+pub(crate) fn an_engine_lost_in_a_token_request(engine: Engine, open: impl Fn(&str) -> Box<dyn TokenStore>) {
+    let (server, engine) = (Server::default(), Arc::new(engine));
+    empty(&*open(&engine.address));
+    let clock = ManualClock::new(Some(Duration::from_secs(1_800_000_000)));
+    let other_source = {
+        let server = server.clone();
+        move |previous: Option<&Token>| server.answer(previous)
+    };
+    // It waits in real time for another's section.
+    let hasty = policy().with_budget(Duration::from_secs(1));
+    let other = Session::builder(other_source).store(open(&engine.address)).clock(clock.clone()).policy(hasty);
+    let other = other.build().unwrap();
+    assert_eq!(other.token().unwrap().secret(), "a1");
+    clock.advance(LATER);
+    let holder_source = {
+        let (server, engine) = (server.clone(), Arc::clone(&engine));
+        move |previous: Option<&Token>| {
+            engine.does("stop");
+            server.answer(previous)
         }
-        if to.write_all(&buffer[..length]).is_err() {
-            break;
-        }
-    }
-    let _may_be_closed = to.shutdown(Shutdown::Both);
+    };
+    let holder = Session::builder(holder_source).store(open(&engine.address)).clock(clock.clone()).policy(policy());
+    let holder = holder.build().unwrap();
+    assert_eq!(holder.token().unwrap().secret(), "a2", "it serves, though it is not saved");
+    engine.does("start");
+
+    let error = other.token().unwrap_err();
+    assert!(!error.is_login_required(), "{error}");
+    assert_eq!(server.counts(), Counts { newest: 2, reused: 0 }, "the token that was replaced is not spent again");
+    assert_eq!(holder.token().unwrap().secret(), "a2");
+    // Past the pause after a failure, with a2 still live.
+    clock.advance(Duration::from_secs(60));
+    assert_eq!(other.token().unwrap().secret(), "a2", "it is saved by now");
+    assert_eq!(server.counts(), Counts { newest: 2, reused: 0 });
 }

@@ -137,9 +137,7 @@ impl PostgresStore {
         if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) {
             return Error::store_busy(format!("another host keeps {place}: it refreshes the token, or hangs in that"));
         }
-        // The message alone: a detail may quote the row.
-        let what = error.as_db_error().map_or_else(|| "no connection".to_owned(), |said| said.message().to_owned());
-        Error::store(format!("{place} does not answer ({what}): no token request is made without it"))
+        Error::store(format!("{place} does not answer ({}): no token request is made without it", said(error)))
     }
 }
 
@@ -168,6 +166,19 @@ impl fmt::Debug for PostgresStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PostgresStore").field("table", &self.table).field("name", &self.name).finish_non_exhaustive()
     }
+}
+
+/// What the engine says, the message alone: a detail may quote the row. Or what TLS and the system say, down to the cause.
+fn said(error: &postgres::Error) -> String {
+    if let Some(said) = error.as_db_error() {
+        return said.message().to_owned();
+    }
+    let (mut text, mut cause) = (error.to_string(), std::error::Error::source(error));
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
 }
 
 /// `schema.name`, each quoted: whatever they hold, they are names.

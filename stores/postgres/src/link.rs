@@ -1,6 +1,7 @@
 //! A connection on a thread of its own, so that every call has an end: the client itself waits for an answer for ever.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::mpsc::{self, Sender};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
@@ -17,6 +18,7 @@ pub(crate) struct Link {
     jobs: Sender<Job>,
     connections: Arc<dyn Connections>,
     thread: ThreadId,
+    in_transaction: Arc<AtomicBool>,
 }
 
 impl Link {
@@ -25,7 +27,8 @@ impl Link {
     pub(crate) fn open(connections: Arc<dyn Connections>, timeout: Duration) -> Result<Self> {
         let (jobs, todo) = mpsc::channel::<Job>();
         let (ready, is_ready) = mpsc::sync_channel(2);
-        let lent = Arc::clone(&connections);
+        let (lent, in_transaction) = (Arc::clone(&connections), Arc::new(AtomicBool::new(false)));
+        let is_open = Arc::clone(&in_transaction);
         let serve = move || {
             let served = lent.with(timeout, &mut |client| {
                 // Should nobody have waited for so long, there is no job either.
@@ -33,8 +36,10 @@ impl Link {
                 while let Ok(job) = todo.recv() {
                     job(client);
                 }
-                // A transaction of somebody who waits no more.
-                let _may_be_closed = client.batch_execute("ROLLBACK");
+                // Of somebody who waits no more. Where there is none, the engine would write a warning to its log.
+                if is_open.load(SeqCst) {
+                    let _may_be_closed = client.batch_execute("ROLLBACK");
+                }
             });
             if let Err(error) = served {
                 let _too_late = ready.send(Err(error));
@@ -42,7 +47,7 @@ impl Link {
         };
         let spawned = thread::Builder::new().name("ureq-auth-postgres".to_owned()).spawn(serve);
         let spawned = spawned.map_err(|error| Error::store(format!("no thread for a connection: {error}")))?;
-        let link = Link { jobs, connections, thread: spawned.thread().id() };
+        let link = Link { jobs, connections, thread: spawned.thread().id(), in_transaction };
         // The pool's own time-out comes first.
         match is_ready.recv_timeout(timeout + timeout / 8) {
             Ok(Ok(())) => Ok(link),
@@ -61,6 +66,11 @@ impl Link {
         let job: Job = Box::new(move |client| drop(done.send(job(client))));
         self.jobs.send(job).map_err(|_| self.give_up(timeout))?;
         answer.recv_timeout(timeout).map_err(|_| self.give_up(timeout))
+    }
+
+    /// Whether there may be a transaction on the connection from now on.
+    pub(crate) fn is_in_transaction(&self, may_be: bool) {
+        self.in_transaction.store(may_be, SeqCst);
     }
 
     fn give_up(&self, timeout: Duration) -> Error {

@@ -117,7 +117,7 @@ impl Connections for Pool {
                 let closed = std::mem::take(&mut self.0.state().idle);
                 drop(closed);
                 (self.0.connect)().map_err(|error| {
-                    let said = error.as_db_error().map_or("no connection", |said| said.message());
+                    let said = crate::said(&error);
                     Error::store(format!("PostgreSQL cannot be reached ({said}): no token request is made without it"))
                 })?
             }

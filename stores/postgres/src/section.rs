@@ -65,12 +65,14 @@ impl<'a> Section<'a> {
         let (begin, mut pause) = (Instant::now(), FIRST_PAUSE);
         loop {
             let left = timeout.saturating_sub(begin.elapsed());
+            self.link.is_in_transaction(true);
             let locked = self.lock_once(left)?;
             let is_ours = |claim: i64| claim == self.name || self.store.left().contains(&claim);
             if locked.claim.is_none_or(is_ours) {
                 return Ok(locked.version);
             }
             self.answer(self.store.timeout, |client| client.batch_execute("ROLLBACK"))?;
+            self.link.is_in_transaction(false);
             if left.is_zero() {
                 return Err(Error::store_busy(format!(
                     "another host has {} claimed: it refreshes the token, or has died in that, and its claim runs out",
@@ -169,6 +171,7 @@ impl<'a> Section<'a> {
         self.is_locked = false;
         match written? {
             Some(version) => {
+                self.link.is_in_transaction(false);
                 (self.version, self.has_claim, self.owes_save) = (version, false, false);
                 Ok(())
             }
@@ -255,7 +258,9 @@ impl Drop for Section<'_> {
                 true => row::give_up(client, &table, &name, claim),
                 false => client.batch_execute("ROLLBACK"),
             });
-            is_free |= gives_up && matches!(done, Ok(Ok(())));
+            let is_done = matches!(done, Ok(Ok(())));
+            is_free |= gives_up && is_done;
+            self.link.is_in_transaction(!is_done);
         }
         if !is_free {
             self.store.leave_behind(claim);

@@ -5,9 +5,13 @@
 mod trials;
 
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
+use native_tls::{Certificate, TlsConnector};
+use postgres::config::SslMode;
 use postgres::{Client, Config, NoTls};
+use postgres_native_tls::MakeTlsConnector;
 use trials::{Engine, HOLDER};
 use ureq_auth::TokenStore;
 use ureq_auth::store_kit::{self, Bench};
@@ -27,15 +31,16 @@ fn pool(address: &str) -> Pool {
 }
 
 fn open(pool: &Pool, name: &str) -> Box<dyn TokenStore> {
-    Box::new(PostgresStore::new(pool, name).table("kit's \"own\""))
+    Box::new(PostgresStore::new(pool, name).table("kit's \"own\"").timeout(Duration::from_secs(5)))
 }
 
 fn administrator(address: &str) -> Client {
     config(address).connect(NoTls).unwrap()
 }
 
-/// Ends the connections of all who are in a section.
-const END: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle in transaction'";
+/// Ends the connections of all who are in a section, and their claims: they have run out.
+const END: &str = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE state = 'idle in transaction'; \
+                   UPDATE \"kit's \"\"own\"\"\" SET claimed_until = clock_timestamp()";
 
 struct Postgres {
     address: String,
@@ -107,7 +112,7 @@ fn an_engine_that_is_started_again_is_slow_or_cannot_be_reached_costs_no_login()
 }
 
 #[test]
-fn a_holder_whose_connection_is_ended_spends_nothing_twice() {
+fn a_holder_whose_connection_is_ended_and_whose_claim_has_run_out_spends_nothing_twice() {
     let Some(engine) = Engine::of("postgres") else { return };
     let pool = pool(&engine.address);
     let address = engine.address.clone();
@@ -117,4 +122,45 @@ fn a_holder_whose_connection_is_ended_spends_nothing_twice() {
             administrator(&address).batch_execute(END).unwrap();
         },
     );
+}
+
+#[test]
+fn a_token_that_the_engine_was_not_there_for_is_saved_before_another_is_asked_for() {
+    let Some(engine) = Engine::of("postgres") else { return };
+    trials::an_engine_lost_in_a_token_request(engine, |address| open(&pool(address), "unsaved"));
+}
+
+/// The first connection goes through a proxy that is cut, the second one does not.
+#[test]
+fn a_connection_that_hangs_gives_its_place_back() {
+    let Some(engine) = Engine::of("postgres") else { return };
+    let proxy = trials::Proxy::start(&engine.address).unwrap();
+    let (first, second) = (config(&proxy.address), config(&engine.address));
+    let connected = AtomicUsize::new(0);
+    let pool = Pool::of(1, move || match connected.fetch_add(1, SeqCst) {
+        0 => first.connect(NoTls),
+        _ => second.connect(NoTls),
+    });
+    let store = PostgresStore::new(&pool, "hangs").timeout(Duration::from_secs(1));
+    let inside = store.exclusive(Duration::from_secs(30)).unwrap();
+    proxy.be(trials::CUT);
+    drop(inside);
+    store.load().unwrap();
+}
+
+#[test]
+fn tls_and_a_password_protect_the_way_to_the_engine() {
+    let Some(engine) = Engine::of("postgres") else { return };
+    let open = |certificate: &str| {
+        let certificate = Certificate::from_pem(&engine.certificate(certificate)).unwrap();
+        let connector = TlsConnector::builder().add_root_certificate(certificate).build().unwrap();
+        let mut config = config(&engine.tls_address());
+        config.ssl_mode(SslMode::Require);
+        let pool = Pool::new(move || config.connect(MakeTlsConnector::new(connector.clone())));
+        PostgresStore::new(&pool, "tls")
+    };
+    trials::over_tls(&open("ca.pem"), &open("other-ca.pem"));
+    let mut config = config(&engine.address);
+    config.password("guessed");
+    trials::wrong_password(&PostgresStore::new(&Pool::new(move || config.connect(NoTls)), "tls"));
 }

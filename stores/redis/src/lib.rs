@@ -94,8 +94,10 @@ impl RedisStore {
 
     fn call(&self, command: &redis::Cmd) -> Result<redis::Value> {
         self.connections.call(command).map_err(|error| {
-            // The engine's own words, which hold no value of ours; a command with its arguments is not among them.
-            let what = error.detail().map_or_else(|| error.category().to_owned(), str::to_owned);
+            // The engine's own words, or what TLS and the system say, which hold no value of ours; a command with its arguments
+            // is not among them.
+            let cause = std::error::Error::source(&error).map(ToString::to_string);
+            let what = error.detail().map(str::to_owned).or(cause).unwrap_or_else(|| error.category().to_owned());
             Error::store(format!("{} does not answer ({what}): no token request is made without it", self.place()))
         })
     }

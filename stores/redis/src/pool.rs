@@ -41,7 +41,7 @@ struct State {
 }
 
 impl Pool {
-    /// Connections to this address: `redis://`, `rediss://` for TLS (a feature of the crate `redis`), `unix://`. User and
+    /// Connections to this address: `redis://`, `rediss://` for TLS (features `rustls` and `native-tls`), `unix://`. User and
     /// password are part of it. At most 8, and 5 s for each call. Nothing is opened yet.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
+use redis::{Client, TlsCertificates};
 use trials::{Engine, HOLDER};
 use ureq_auth::TokenStore;
 use ureq_auth::store_kit::{self, Bench};
@@ -103,4 +104,23 @@ fn a_holder_that_is_stopped_spends_nothing_twice() {
             other.call(redis::cmd("DEL").arg("ureq-auth:{stopped}:lease")).unwrap();
         },
     );
+}
+
+#[test]
+fn a_token_that_the_engine_was_not_there_for_is_saved_before_another_is_asked_for() {
+    let Some(engine) = Engine::of("redis") else { return };
+    trials::an_engine_lost_in_a_token_request(engine, |address| open(&pool(address), "unsaved"));
+}
+
+#[test]
+fn tls_and_a_password_protect_the_way_to_the_engine() {
+    let Some(engine) = Engine::of("redis") else { return };
+    let open = |certificate: &str| {
+        let trusted = TlsCertificates { client_tls: None, root_cert: Some(engine.certificate(certificate)) };
+        let client = Client::build_with_tls(format!("rediss://:secret@{}/", engine.tls_address()), trusted).unwrap();
+        RedisStore::new(&Arc::new(Pool::with_client(client)), "tls")
+    };
+    trials::over_tls(&open("ca.pem"), &open("other-ca.pem"));
+    let pool = Pool::open(format!("redis://:guessed@{}/", engine.address)).unwrap();
+    trials::wrong_password(&RedisStore::new(&Arc::new(pool), "tls"));
 }
