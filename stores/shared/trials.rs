@@ -250,9 +250,13 @@ pub(crate) fn an_engine_lost_in_a_token_request(engine: Engine, open: impl Fn(&s
             server.answer(previous)
         }
     };
-    let holder = Session::builder(holder_source).store(open(&engine.address)).clock(clock.clone()).policy(policy());
+    let store: Arc<dyn TokenStore> = open(&engine.address).into();
+    let holder = Session::builder(holder_source).store(Arc::clone(&store)).clock(clock.clone()).policy(policy());
     let holder = holder.build().unwrap();
     assert_eq!(holder.token().unwrap().secret(), "a2", "it serves, though it is not saved");
+    for _ in 0..20 {
+        assert!(store.exclusive(Duration::ZERO).is_err(), "the engine is not there");
+    }
     engine.does("start");
 
     let error = other.token().unwrap_err();

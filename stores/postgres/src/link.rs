@@ -36,7 +36,7 @@ impl Link {
                 while let Ok(job) = todo.recv() {
                     job(client);
                 }
-                // Of somebody who waits no more. Where there is none, the engine would write a warning to its log.
+                // Of somebody who waits no more. Without a transaction, the engine would write a warning to its log.
                 if is_open.load(SeqCst) {
                     let _may_be_closed = client.batch_execute("ROLLBACK");
                 }

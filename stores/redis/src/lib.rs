@@ -38,6 +38,7 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+mod left;
 mod pool;
 mod section;
 
@@ -45,6 +46,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use left::Left;
 pub use pool::{Connections, Pool};
 use ureq_auth::{Error, Exclusive, Result, Stored, TokenStore};
 
@@ -63,14 +65,7 @@ pub struct RedisStore {
     token: String,
     lease: String,
     margin: Duration,
-    left: Mutex<Vec<Left>>,
-}
-
-/// A section that was left without the engine's word that its lease has ended: the store's next one takes that lease over.
-#[derive(Clone)]
-struct Left {
-    name: [u8; 16],
-    owes_save: bool,
+    left: Mutex<Left>,
 }
 
 impl RedisStore {

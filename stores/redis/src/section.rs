@@ -1,12 +1,13 @@
 //! The exclusive section: a lease, and a look at it with each step.
 
-use std::sync::PoisonError;
+use std::sync::{MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use ureq_auth::{Error, Exclusive, Result, Stored, TokenStore as _};
 
-use crate::{Left, RedisStore};
+use crate::RedisStore;
+use crate::left::{Left, Name};
 
 /// The lease of somebody who has just come: for a look at what is stored, and a save.
 const FIRST: Duration = Duration::from_secs(5);
@@ -18,18 +19,18 @@ const AFTER_SAVE: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
-/// How many sections a store remembers that may still have the lease. More than that are long over.
-const REMEMBERED: usize = 8;
-
-/// Free, mine already, or of a section that this store has left without a word: taken over with what is left of its time.
-/// A repeat of a command whose answer was lost does no harm. 0: another's; 1: mine; I + 1: taken over from argument I.
-const ENTER: &str = "local name, time, from = redis.call('GET', KEYS[1]), tonumber(ARGV[2]), 1 \
-                     if name == ARGV[1] then return 1 end \
+/// Free, or of a section that this store has left without a word: taken over with what is left of its time. A repeat of a
+/// command whose answer was lost does no harm. The answers are these.
+const ENTER: &str = "local name, time, answer = redis.call('GET', KEYS[1]), tonumber(ARGV[2]), 1 \
+                     if name == ARGV[1] then return 2 end \
                      if name then \
-                     from = 0 for i = 3, #ARGV do if name == ARGV[i] then from = i + 1 end end \
-                     if from == 0 then return 0 end \
+                     answer = 0 for i = 3, #ARGV do if name == ARGV[i] then answer = 2 end end \
+                     if answer == 0 then return 0 end \
                      time = math.max(time, redis.call('PTTL', KEYS[1])) end \
-                     redis.call('SET', KEYS[1], ARGV[1], 'PX', time) return from";
+                     redis.call('SET', KEYS[1], ARGV[1], 'PX', time) return answer";
+const ANOTHERS: i64 = 0;
+const WAS_FREE: i64 = 1;
+
 const HOLD: &str =
     "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end redis.call('PEXPIRE', KEYS[1], ARGV[2]) return 1";
 const SAVE: &str = "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end \
@@ -39,32 +40,23 @@ const LEAVE: &str = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('D
 
 pub(crate) struct Section<'a> {
     store: &'a RedisStore,
-    /// What the lease holds while it is this section's.
-    name: [u8; 16],
-    /// A token could not be saved: nobody else may spend the one that it has replaced. So the lease is left to run, for the
-    /// store's next section.
-    owes_save: bool,
+    name: Name,
 }
 
 impl<'a> Section<'a> {
     pub(crate) fn enter(store: &'a RedisStore, timeout: Duration) -> Result<Self> {
-        let mut name = [0; 16];
-        getrandom::fill(&mut name).map_err(|error| Error::store(format!("the system has no randomness: {error}")))?;
+        let used_before = store.left().name();
+        let name = used_before.map_or_else(new_name, Ok)?;
         let (begin, mut pause) = (Instant::now(), FIRST_PAUSE);
         loop {
-            let left = store.left();
-            let time = milliseconds(FIRST);
+            let (left, time) = (store.left().names(), milliseconds(FIRST));
             let mut arguments: Vec<&[u8]> = vec![&name, time.as_bytes()];
-            arguments.extend(left.iter().map(|left| left.name.as_slice()));
-            let entered = store.script(ENTER, &arguments).inspect_err(|_| {
-                // It may have got there all the same.
-                store.leave_behind(Left { name, owes_save: false });
-            })?;
-            // Behind the two arguments of its own, counted from one.
-            let from =
-                usize::try_from(entered).ok().and_then(|from| from.checked_sub(4)).and_then(|from| left.get(from));
-            if entered != 0 {
-                return Ok(Section { store, name, owes_save: from.is_some_and(|left| left.owes_save) });
+            arguments.extend(left.iter().map(Name::as_slice));
+            // It may get there all the same.
+            let entered = store.script(ENTER, &arguments).inspect_err(|_| store.left().keep_unheard(name))?;
+            if entered != ANOTHERS {
+                store.left().has_entered(entered == WAS_FREE);
+                return Ok(Section { store, name });
             }
             let left = timeout.saturating_sub(begin.elapsed());
             if left.is_zero() {
@@ -105,45 +97,45 @@ impl Exclusive for Section<'_> {
     fn hold_for(&mut self, needed: Duration) -> Result<()> {
         self.under(HOLD, &[milliseconds(needed.saturating_add(self.store.margin)).as_bytes()])?;
         // Whoever sends has saved before, or has found that there is nothing to save.
-        self.owes_save = false;
+        self.store.left().owes_save = false;
         Ok(())
     }
 
     fn save(&mut self, stored: &Stored) -> Result<()> {
         // Until it is known to be there.
-        self.owes_save = true;
+        self.store.left().owes_save = true;
         self.under(SAVE, &[stored.to_text().as_bytes(), milliseconds(AFTER_SAVE).as_bytes()])?;
-        self.owes_save = false;
+        self.store.left().owes_save = false;
         Ok(())
     }
 
     fn remove(&mut self) -> Result<()> {
         self.under(REMOVE, &[])?;
-        self.owes_save = false;
+        self.store.left().owes_save = false;
         Ok(())
     }
 }
 
 impl Drop for Section<'_> {
     fn drop(&mut self) {
-        if self.owes_save || self.store.script(LEAVE, &[&self.name]).is_err() {
-            self.store.leave_behind(Left { name: self.name, owes_save: self.owes_save });
+        // With a save to make up for, the lease is left to run, for the store's next section.
+        let owes_save = self.store.left().owes_save;
+        if owes_save || self.store.script(LEAVE, &[&self.name]).is_err() {
+            self.store.left().keep(self.name);
         }
     }
 }
 
 impl RedisStore {
-    fn left(&self) -> Vec<Left> {
-        self.left.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn left(&self) -> MutexGuard<'_, Left> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    fn leave_behind(&self, section: Left) {
-        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
-        if left.len() >= REMEMBERED {
-            left.remove(0);
-        }
-        left.push(section);
-    }
+fn new_name() -> Result<Name> {
+    let mut name = Name::default();
+    getrandom::fill(&mut name).map_err(|error| Error::store(format!("the system has no randomness: {error}")))?;
+    Ok(name)
 }
 
 /// At least one: a lease that ends at once is an error to the engine.
