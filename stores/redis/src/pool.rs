@@ -41,7 +41,7 @@ struct State {
 }
 
 impl Pool {
-    /// Connections to this address: `redis://`, `rediss://` for TLS (features `rustls` and `native-tls`), `unix://`. User and
+    /// Connections to this address: `redis://`, `rediss://` for TLS (feature `rustls`), `unix://`. User and
     /// password are part of it. At most 8, and 5 s for each call. Nothing is opened yet.
     ///
     /// # Errors
@@ -51,7 +51,7 @@ impl Pool {
         Ok(Self::with_client(Client::open(address)?))
     }
 
-    /// The same with a client that the program has made: certificates of its own, say.
+    /// The same with a client that the program has made: `Client::build_with_tls` for certificates of its own, say.
     pub fn with_client(client: Client) -> Self {
         let (state, given_back) = (Mutex::default(), Condvar::new());
         Pool { client, timeout: Duration::from_secs(5), at_most: 8, state, given_back }
