@@ -4,10 +4,11 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use ureq_auth::{Policy, Session, SourceError, Token};
 
+use super::server::since_1970;
 use super::{Failure, LOGIN, Open, USAGE};
 
 /// Says how many calls have failed.
@@ -17,7 +18,7 @@ pub(super) fn run(told: &str, open: Open) -> Result<(), Failure> {
     let [threads, seconds, life, budget, margin] = numbers[..] else { return Err(USAGE.into()) };
     let token_server = server.to_owned();
     let source = move |previous: Option<&Token>| -> Result<Token, SourceError> {
-        let sent = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
+        let sent = since_1970().as_millis();
         let used = number(previous.and_then(Token::refresh_secret));
         let newest = ask(&token_server, &format!("refresh {used} {} {sent}\n", std::process::id()))?;
         let token = Token::new(format!("a{newest}"))?.with_refresh_token(format!("r{newest}"));
@@ -49,7 +50,10 @@ pub(super) fn run(told: &str, open: Open) -> Result<(), Failure> {
 
 /// A call, and one repeat of it with a new token.
 fn call(session: &Session, server: &str) -> Result<(), Failure> {
-    let with = |token: &Token| ask(server, &format!("call {} {}\n", number(Some(token.secret())), std::process::id()));
+    let with = |token: &Token| {
+        let sent = since_1970().as_millis();
+        ask(server, &format!("call {} {} {sent}\n", number(Some(token.secret())), std::process::id()))
+    };
     let token = session.token().inspect_err(tell)?;
     if with(&token)? == 1 {
         return Ok(());

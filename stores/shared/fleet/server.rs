@@ -6,7 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::Failure;
 
@@ -24,8 +24,9 @@ pub(super) struct Server {
 struct State {
     counts: Counts,
     newest: u64,
-    /// When the newest token was made, and, since 1970, when the request for it was sent.
-    issued: Option<(Instant, Duration)>,
+    /// When each token was made, and when the request for the newest one was sent: since 1970.
+    issued: BTreeMap<u64, Duration>,
+    sent: Option<Duration>,
     /// Who wants to know of the next token request.
     wanted: Option<Sender<Asked>>,
     fault_ended: Option<Instant>,
@@ -103,7 +104,11 @@ impl Server {
             ["refresh", number, host, sent] => {
                 self.refresh(number.parse().ok()?, host.parse().ok()?, Duration::from_millis(sent.parse().ok()?))?
             }
-            ["call", number, host] => u64::from(self.call(number.parse().ok()?, host.parse().ok()?)),
+            ["call", number, host, sent] => u64::from(self.call(
+                number.parse().ok()?,
+                host.parse().ok()?,
+                Duration::from_millis(sent.parse().ok()?),
+            )),
             _ => return None,
         };
         let mut stream = stream;
@@ -120,7 +125,7 @@ impl Server {
             }
         }
         let mut state = self.state();
-        let age = state.issued.map(|(_, before)| sent.saturating_sub(before));
+        let age = state.sent.map(|before| sent.saturating_sub(before));
         let (is_reused, is_needed) = (number != state.newest, age.is_none_or(|age| age >= self.life / 2));
         if is_reused || !is_needed {
             let newest = state.newest;
@@ -133,15 +138,16 @@ impl Server {
         state.counts.reused += u64::from(is_reused);
         state.counts.needed += u64::from(is_needed);
         state.newest += 1;
-        state.issued = Some((Instant::now(), sent));
-        Some(state.newest)
+        let newest = state.newest;
+        state.issued.insert(newest, since_1970());
+        state.sent = Some(sent);
+        Some(newest)
     }
 
-    fn call(&self, number: u64, host: u32) -> bool {
+    /// A token is good for what is sent while it lives, however long that is under way on a busy machine.
+    fn call(&self, number: u64, host: u32, sent: Duration) -> bool {
         let mut state = self.state();
-        let age = state.issued.map(|(issued, _)| issued.elapsed());
-        // The one before is taken while a call with it may be on its way.
-        let is_good = number + 1 >= state.newest && (number < state.newest || age.is_some_and(|age| age < self.life));
+        let is_good = state.issued.get(&number).is_some_and(|issued| sent < *issued + self.life);
         state.counts.served += u64::from(is_good);
         state.counts.refused += u64::from(!is_good);
         if let (true, Some(ended)) = (is_good, state.fault_ended) {
@@ -149,4 +155,8 @@ impl Server {
         }
         is_good
     }
+}
+
+pub(super) fn since_1970() -> Duration {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }
