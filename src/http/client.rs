@@ -353,7 +353,11 @@ impl ClientBuilder {
             let (config, connector) = match configure {
                 // It may hold middlewares of the user's, and TLS settings.
                 Some(configure) => (
-                    configure(config).middleware(LastLook { origins: origins.clone(), is_bearer }),
+                    configure(config).middleware(LastLook {
+                        origins: origins.clone(),
+                        session: session.clone(),
+                        is_bearer,
+                    }),
                     SharedConnector::new(),
                 ),
                 None => (config, SharedConnector::of_defaults()),

@@ -23,7 +23,7 @@ use crate::http::token_in::Way;
 use crate::policy::Address;
 use crate::{ErrorKind, Session, Token};
 
-use call::{Call, Head, authorize, mark, not_replayed, status_of};
+use call::{Call, FIRST, Head, authorize, mark, not_replayed, status_of};
 pub(crate) use extensions::Of;
 pub use extensions::{MaxRedirects, NotReplayed};
 use last_look::Attempt;
@@ -51,7 +51,7 @@ impl Middleware for Bearer {
         mut request: Request<SendBody<'_>>,
         next: MiddlewareNext<'_>,
     ) -> Result<Response<Body>, ureq::Error> {
-        if request.extensions().get().is_some_and(|attempt: &Attempt| attempt.own) {
+        if request.extensions().get().is_some_and(|attempt: &Attempt| attempt.by == self.id()) {
             return next.handle(request);
         }
         // The token belongs to its origins alone, and only where the caller has not brought a header.
@@ -71,7 +71,7 @@ impl Middleware for Bearer {
             Plan::Record | Plan::ReadAhead => return self.send_from_tape(plan, request, token, next),
         };
         let head = Head::of(&request);
-        authorize(&mut request, token.as_deref(), self.way(), false)?;
+        authorize(&mut request, token.as_deref(), self.way(), FIRST)?;
         let was_accepted = token.as_deref().is_some_and(Token::was_accepted);
         let result = next.handle(request);
         self.look_at(result, Call { head, payload, token, was_accepted, replayed: false })
@@ -82,7 +82,7 @@ impl Bearer {
     /// ureq puts one extension into every request: only where there are more it is worth a look.
     fn session_of<'s>(&'s self, extensions: Option<&'s Extensions>) -> &'s Session {
         let of = extensions.filter(|extensions| extensions.len() > 1).and_then(Extensions::get);
-        of.map_or(&self.session, |Of(session)| session)
+        of.filter(|of: &&Of| of.client.ptr_eq(&self.agent)).map_or(&self.session, |of| &of.session)
     }
 
     fn session_for<'s>(&'s self, call: &'s Call<'_>) -> &'s Session {
@@ -107,13 +107,13 @@ impl Bearer {
             Payload::Taped(tape) => {
                 let mut request = Request::from_parts(parts, tape.rewind());
                 let head = Head::of(&request);
-                authorize(&mut request, token.as_deref(), self.way(), false)?;
+                authorize(&mut request, token.as_deref(), self.way(), FIRST)?;
                 (head, next.handle(request))
             }
             _ => {
                 let mut request = Request::from_parts(parts, SendBody::none());
                 let head = Head::of(&request);
-                authorize(&mut request, token.as_deref(), self.way(), false)?;
+                authorize(&mut request, token.as_deref(), self.way(), FIRST)?;
                 (head, next.handle(request))
             }
         };
@@ -143,6 +143,11 @@ impl Bearer {
 
     fn way(&self) -> Option<&dyn Way> {
         self.way.as_deref()
+    }
+
+    /// Which client this is, of those that live.
+    fn id(&self) -> usize {
+        self.agent.as_ptr().addr()
     }
 
     /// Has the caller brought a credential where ours would go?
@@ -247,7 +252,7 @@ impl Bearer {
             (Then::Again(token), Some(agent)) => {
                 drop(result);
                 call.token = Some(token);
-                Ok(Step::Sent(call.send(agent, self.way())))
+                Ok(Step::Sent(call.send(agent, self.way(), self.id())))
             }
             (Then::Report(token), _) if call.replayed => {
                 self.session_for(call).note_refusal(&token, address);
@@ -281,7 +286,7 @@ impl Bearer {
         self.session_for(call).emit(Event::Replayed { generation: token.generation() });
         call.replayed = true;
         call.token = Some(token);
-        Ok(Step::Sent(call.send(agent, self.way())))
+        Ok(Step::Sent(call.send(agent, self.way(), self.id())))
     }
 
     /// The token is good now, or another one is there, but there is nothing to send the request again with.
@@ -331,7 +336,7 @@ impl Bearer {
             }
             None => None,
         };
-        Ok(Step::Sent(call.send(agent, self.way())))
+        Ok(Step::Sent(call.send(agent, self.way(), self.id())))
     }
 }
 

@@ -11,6 +11,7 @@ mod middlewares;
 mod recursion;
 mod redirects;
 mod secrets;
+mod two_clients;
 mod words;
 
 use std::process::{Command, Output};

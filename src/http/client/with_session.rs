@@ -1,6 +1,6 @@
 //! Several sessions on one pool of connections.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use ureq::config::{Config, ConfigBuilder};
 use ureq::http::{Request, Response};
@@ -43,7 +43,9 @@ impl Client {
         }
         let base = self.0.base.as_ref().unwrap_or(self);
         let config = copy(base.agent().config());
-        let config = config.middleware(Forward { base: base.clone(), session: session.clone() }).build();
+        let client: Weak<dyn AsRef<Agent> + Send + Sync> = Arc::<Inner>::downgrade(&base.0);
+        let of = Of { session: session.clone(), client };
+        let config = config.middleware(Forward { base: base.clone(), of }).build();
         // It never connects by itself.
         let agent = Agent::with_parts(config, (), DefaultResolver::default());
         let origins = base.0.origins.clone();
@@ -54,7 +56,7 @@ impl Client {
 /// The only middleware of such a client: has the first client's agent send the request, as one of this session.
 struct Forward {
     base: Client,
-    session: Session,
+    of: Of,
 }
 
 impl Middleware for Forward {
@@ -63,7 +65,7 @@ impl Middleware for Forward {
         mut request: Request<SendBody<'_>>,
         _: MiddlewareNext<'_>,
     ) -> std::result::Result<Response<Body>, ureq::Error> {
-        request.extensions_mut().insert(Of(self.session.clone()));
+        request.extensions_mut().insert(self.of.clone());
         self.base.agent().run(request)
     }
 }

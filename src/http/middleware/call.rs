@@ -25,12 +25,17 @@ pub(super) struct Call<'a> {
 
 impl Call<'_> {
     /// Sends it again, by the same agent.
-    pub(super) fn send(&mut self, agent: &Agent, way: Option<&dyn Way>) -> Result<Response<Body>, ureq::Error> {
+    pub(super) fn send(
+        &mut self,
+        agent: &Agent,
+        way: Option<&dyn Way>,
+        by: usize,
+    ) -> Result<Response<Body>, ureq::Error> {
         let token = self.token.as_deref();
         self.was_accepted = token.is_some_and(Token::was_accepted);
         match &mut self.payload {
-            Payload::Taped(tape) => agent.run(self.head.to_request(token, way, tape.rewind())?),
-            _ => agent.run(self.head.to_request(token, way, SendBody::none())?),
+            Payload::Taped(tape) => agent.run(self.head.to_request(token, way, by, tape.rewind())?),
+            _ => agent.run(self.head.to_request(token, way, by, SendBody::none())?),
         }
     }
 }
@@ -71,6 +76,7 @@ impl Head {
         &self,
         token: Option<&Token>,
         way: Option<&dyn Way>,
+        by: usize,
         body: SendBody<'b>,
     ) -> Result<Request<SendBody<'b>>, ureq::Error> {
         let mut request = Request::new(body);
@@ -79,12 +85,15 @@ impl Head {
         *request.version_mut() = self.version;
         *request.headers_mut() = self.headers.clone();
         *request.extensions_mut() = self.extensions.clone().unwrap_or_default();
-        authorize(&mut request, token, way, true)?;
+        authorize(&mut request, token, way, by)?;
         Ok(request)
     }
 }
 
-/// Puts the token into a request that has none of it yet.
+/// Of a first attempt, in place of the client that sends a further one.
+pub(super) const FIRST: usize = 0;
+
+/// Puts the token into a request that has none of it yet. `by`: the client whose further attempt it is, or [`FIRST`].
 ///
 /// # Errors
 ///
@@ -94,7 +103,7 @@ pub(super) fn authorize(
     request: &mut Request<SendBody<'_>>,
     token: Option<&Token>,
     way: Option<&dyn Way>,
-    own: bool,
+    by: usize,
 ) -> Result<(), ureq::Error> {
     let has_token = token.is_some();
     match (token, way) {
@@ -104,8 +113,8 @@ pub(super) fn authorize(
     }
     // A first attempt with the token goes without, unless what it came with may hold another's.
     let extensions = request.extensions_mut();
-    if own || !has_token || extensions.len() > 1 {
-        extensions.insert(Attempt { own, has_token });
+    if by != FIRST || !has_token || extensions.len() > 1 {
+        extensions.insert(Attempt { by, has_token });
     }
     Ok(())
 }

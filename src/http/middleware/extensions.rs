@@ -1,5 +1,9 @@
 //! What a caller says of one request, and hears with one answer, beside what HTTP carries.
 
+use std::sync::Weak;
+
+use ureq::Agent;
+
 use crate::Session;
 
 /// A request's extension: how many redirects the client follows for this request, instead of its own setting. With 0
@@ -22,4 +26,8 @@ pub struct NotReplayed;
 
 /// A request's extension: the session that it belongs to, where several share the client's agent.
 #[derive(Clone)]
-pub(crate) struct Of(pub(crate) Session);
+pub(crate) struct Of {
+    pub(crate) session: Session,
+    /// The client that it is said to. A middleware may hand the request to another, which has nothing to do with that session.
+    pub(crate) client: Weak<dyn AsRef<Agent> + Send + Sync>,
+}

@@ -112,3 +112,65 @@ fn requests_without_the_token_go_where_a_middleware_leads_them() {
         assert_eq!(text(request.call()), if middleware { "Basic own" } else { "Bearer its-own" });
     }
 }
+
+/// Copies the token to where `put` says, in a request that is the middleware's own or not, and takes it out of `Authorization`.
+fn copying(
+    to: String,
+    is_new: bool,
+    put: fn(&mut Request<SendBody<'_>>, &str),
+) -> impl Fn(Request<SendBody<'_>>, MiddlewareNext<'_>) -> Handled {
+    move |request: Request<SendBody<'_>>, next: MiddlewareNext<'_>| {
+        let (mut parts, body) = request.into_parts();
+        let token = parts.headers.remove("authorization").unwrap().to_str().unwrap()["Bearer ".len()..].to_owned();
+        parts.uri = to.parse().unwrap();
+        let mut request = if is_new { Request::new(body) } else { Request::from_parts(parts.clone(), body) };
+        *request.uri_mut() = parts.uri;
+        put(&mut request, &token);
+        next.handle(request)
+    }
+}
+
+const COPIES: [fn(&mut Request<SendBody<'_>>, &str); 4] = [
+    |request, token| drop(request.headers_mut().insert("x-api-token", token.parse().unwrap())),
+    |request, token| {
+        drop(request.headers_mut().insert("cookie", format!("a=b; session={token}; c=d").parse().unwrap()))
+    },
+    |request, token| drop(request.headers_mut().insert("authorization", format!("Token {token}").parse().unwrap())),
+    |request, token| *request.uri_mut() = format!("{}?access_token={token}&a=b", request.uri()).parse().unwrap(),
+];
+
+#[test]
+fn a_copy_of_the_token_does_not_leave_its_origins_either_in_whichever_header_or_in_the_query() {
+    for (number, put) in COPIES.into_iter().enumerate() {
+        for is_new in [false, true] {
+            let (api, other) = (Server::untouched(), Server::untouched());
+            refused(&client(&[&api.origin()], copying(other.url("/"), is_new, put)), &api.url("/"));
+            // Within them it may go wherever the middleware wants it.
+            let api = Server::start(|seen| Answer::ok(format!("{} {:?}", seen.target, seen.headers)));
+            let answer = client(&[&api.origin()], copying(api.url("/"), is_new, put)).get(api.url("/")).call();
+            assert!(text(answer).contains("token-1"), "{number}");
+        }
+    }
+}
+
+#[cfg(not(feature = "cookies"))]
+#[test]
+fn nor_does_a_copy_of_the_token_of_another_session_on_the_same_pool() {
+    let source = |_: Option<&ureq_auth::Token>| Ok(ureq_auth::Token::new("tenant-1")?);
+    let (api, other) = (Server::untouched(), Server::untouched());
+    let base = client(&[&api.origin()], copying(other.url("/"), false, COPIES[0]));
+    refused(&base.with_session(ureq_auth::Session::new(source).unwrap()).unwrap(), &api.url("/"));
+}
+
+#[test]
+fn what_a_middleware_sends_elsewhere_without_the_token_goes_there() {
+    let (api, other) =
+        (Server::untouched(), Server::start(|seen| Answer::ok(format!("{} {seen}", seen.headers.len()))));
+    for is_new in [false, true] {
+        let put = |request: &mut Request<SendBody<'_>>, _: &str| {
+            request.headers_mut().insert("x-api-token", "its-own".parse().unwrap());
+        };
+        let answer = client(&[&api.origin()], copying(other.url("/there"), is_new, put)).get(api.url("/")).call();
+        assert!(text(answer).ends_with("GET /there"));
+    }
+}
