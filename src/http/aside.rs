@@ -14,11 +14,11 @@ const LIMIT: usize = 16 * 1024;
 /// Reads a small answer to its end, so that its connection is free for the next request, and gives it back as it was: the
 /// caller may get it after all. One that is longer than 16 KiB, or is not here soon, keeps its connection.
 ///
-/// `bounded`: is it of a [`SharedConnector`](super::connector::SharedConnector)? Only then is an answer read that does not
-/// tell its length, since it may never end.
+/// `bounded`: is it of a [`SharedConnector`](super::connector::SharedConnector)? Only then is an answer read: with a connector
+/// of the user's, a body that halts would hold the call for as long as ureq's time-outs allow, and they may allow for ever.
 pub(crate) fn put_aside(response: Response<Body>, bounded: bool) -> Response<Body> {
     let length = response.body().content_length();
-    if length.map_or(!bounded, |length| length > LIMIT as u64) {
+    if !bounded || length.is_some_and(|length| length > LIMIT as u64) {
         return response;
     }
     let (parts, body) = response.into_parts();
@@ -69,7 +69,7 @@ impl Aside {
     }
 }
 
-fn has_timed_out(error: &io::Error) -> bool {
+pub(super) fn has_timed_out(error: &io::Error) -> bool {
     matches!(error.get_ref().and_then(|error| error.downcast_ref()), Some(ureq::Error::Timeout(_)))
 }
 

@@ -215,15 +215,16 @@ impl Read for Tape<'_> {
 
 /// The beginning of a body like one that was read: its text is decoded then, and must not be decoded twice.
 pub(crate) fn like(mime_type: Option<&str>, charset: Option<&str>) -> BodyBuilder {
-    let mut like = Body::builder();
-    if let Some(mime_type) = mime_type {
-        let is_decoded = cfg!(feature = "charset") && mime_type.starts_with("text/");
-        like = like.mime_type(mime_type);
-        if let Some(charset) = charset {
-            like = like.charset(if is_decoded { "utf-8" } else { charset });
-        }
-    }
-    like
+    let Some(mime_type) = mime_type else { return Body::builder() };
+    let like = |charset: Option<&str>| {
+        let like = Body::builder().mime_type(mime_type);
+        if let Some(charset) = charset { like.charset(charset) } else { like }
+    };
+    // Any crate of a program may have switched ureq's decoder on, so it is tried: what it makes is UTF-8, which this is not.
+    let mut decoded = [0; 1];
+    let is_decoded = charset.is_some()
+        && like(charset).data([0xe9]).into_reader().read(&mut decoded).is_ok_and(|_| decoded != [0xe9]);
+    like(if is_decoded { Some("utf-8") } else { charset })
 }
 
 /// What every reader has by default, once for the crate's readers: in a program that is optimised for size it is more

@@ -99,9 +99,10 @@ const NOT_THE_TOKENS: &str = "insufficient_scope invalid_request insufficient_us
 pub(crate) fn blames_token<'a>(own: &str, values: impl Iterator<Item = &'a [u8]>) -> bool {
     let (mut challenges, mut verdict) = (0, None);
     for value in values {
-        let Ok(value) = std::str::from_utf8(value) else { continue };
+        // A description may be in any charset; what counts is ASCII.
+        let value = String::from_utf8_lossy(value);
         let mut is_ours = false;
-        each(value, &mut |item| match item {
+        each(&value, &mut |item| match item {
             Item::Challenge { scheme, .. } => {
                 challenges += 1;
                 is_ours = verdict.is_none() && scheme.eq_ignore_ascii_case(own);
@@ -275,6 +276,8 @@ mod tests {
         assert!(blames(&["Basic realm=x", "Bearer realm=x"]));
         assert!(blames(&["Basic realm=x, Bearer error=\"expired\""]));
         assert!(blames(&["\u{1}"]));
+        let latin = b"Bearer error_description=\"expir\xe9\", error=\"insufficient_scope\"";
+        assert!(!blames_token("Bearer", [&latin[..]].into_iter()), "a description in Latin-1 hides nothing");
         assert!(!blames(&["Bearer error=\"insufficient_scope\", scope=\"a b\""]));
         assert!(!blames(&["Basic realm=x"]));
         assert!(!blames(&["Negotiate abc", "NTLM"]));

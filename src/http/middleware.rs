@@ -176,7 +176,8 @@ impl Bearer {
         match &self.judge {
             None => by_default,
             Some(judge) => {
-                judge.is_refused(result, by_default, token.age(self.session_for(call).now()).unwrap_or_default())
+                let age = token.age(self.session_for(call).now()).unwrap_or_default();
+                judge.is_refused(result, by_default, age, self.bounded)
             }
         }
     }

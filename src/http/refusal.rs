@@ -1,13 +1,18 @@
 //! Which response says that the token is refused: the built-in rule, and one of the user's.
 
+mod pointer;
+
 use std::time::Duration;
 
+use serde_json::Value;
 use ureq::Body;
 use ureq::http::header::WWW_AUTHENTICATE;
 use ureq::http::{HeaderMap, Response, StatusCode};
 
 use crate::http::body::peek::Peek;
 use crate::http::challenge;
+
+use pointer::{Found, find};
 
 /// The built-in rule: a 401 that a new token may help against. `scheme`: whose challenges are about the token, if any's.
 pub(crate) fn blames_token(scheme: Option<&str>, result: &Result<Response<Body>, ureq::Error>) -> bool {
@@ -26,15 +31,30 @@ fn challenge_blames(scheme: Option<&str>, headers: &HeaderMap) -> bool {
 /// A rule of the user's, as the client holds it.
 pub(crate) trait Judge: Send + Sync {
     /// Is it a refusal of a token of that age? `by_default`: what the built-in rule says. What of its body was read is put back.
-    fn is_refused(&self, result: &mut Result<Response<Body>, ureq::Error>, by_default: bool, age: Duration) -> bool;
+    /// `bounded`: can reading it be cut short?
+    fn is_refused(
+        &self,
+        result: &mut Result<Response<Body>, ureq::Error>,
+        by_default: bool,
+        age: Duration,
+        bounded: bool,
+    ) -> bool;
 }
 
 /// A closure as a [`Judge`].
 pub(crate) struct Rule<F>(pub(crate) F);
 
 impl<F: Fn(&mut Answer<'_>) -> bool + Send + Sync> Judge for Rule<F> {
-    fn is_refused(&self, result: &mut Result<Response<Body>, ureq::Error>, by_default: bool, age: Duration) -> bool {
+    fn is_refused(
+        &self,
+        result: &mut Result<Response<Body>, ureq::Error>,
+        by_default: bool,
+        age: Duration,
+        bounded: bool,
+    ) -> bool {
         let (status, response) = match result {
+            // What follows a 101 is another protocol: nothing of it is read here.
+            Ok(response) if response.status().is_informational() => return by_default,
             Ok(response) => (response.status(), Some(response)),
             Err(ureq::Error::StatusCode(status)) => match StatusCode::from_u16(*status) {
                 Ok(status) => (status, None),
@@ -42,7 +62,7 @@ impl<F: Fn(&mut Answer<'_>) -> bool + Send + Sync> Judge for Rule<F> {
             },
             Err(_) => return false,
         };
-        let mut answer = Answer { status, response, age, by_default, peek: None };
+        let mut answer = Answer { status, response, age, by_default, bounded, peek: None };
         let is_refused = (self.0)(&mut answer);
         answer.put_back();
         is_refused
@@ -58,6 +78,7 @@ pub struct Answer<'a> {
     response: Option<&'a mut Response<Body>>,
     age: Duration,
     by_default: bool,
+    bounded: bool,
     peek: Option<Peek>,
 }
 
@@ -77,11 +98,16 @@ impl Answer<'_> {
         self.headers().and_then(|headers| headers.get(name)?.to_str().ok()).unwrap_or_default()
     }
 
+    /// Does a header of this name have `text` in it, compared to the letter? Each line is looked at, where it comes several times.
+    pub fn header_contains(&self, name: &str, text: &str) -> bool {
+        self.has_line(name, |line| line.contains(text))
+    }
+
     /// Does `WWW-Authenticate` hold a challenge of this scheme (RFC 9110 §11.6.1)? Compared without case.
     pub fn has_challenge(&self, scheme: &str) -> bool {
-        let lines = self.headers().into_iter().flat_map(|headers| headers.get_all(WWW_AUTHENTICATE));
-        let mut lines = lines.filter_map(|line| line.to_str().ok());
-        lines.any(|line| challenge::parse(line).iter().any(|challenge| challenge.is(scheme)))
+        self.has_line(WWW_AUTHENTICATE.as_str(), |line| {
+            challenge::parse(line).iter().any(|challenge| challenge.is(scheme))
+        })
     }
 
     /// Is it a refusal by the built-in rule: a 401 without a challenge, or with one of the token's scheme (`Bearer` unless
@@ -108,35 +134,41 @@ impl Answer<'_> {
     /// Is the body JSON, and does its member at `pointer` (RFC 6901, like `/error/code`) have this value? Strings are compared
     /// without their quotes, other values as JSON writes them: `190`, `false`, `null`.
     ///
-    /// It reads no further than the first JSON value goes, and 16 KiB at most: what goes on after that is not JSON to it.
+    /// It reads until that member is there, no further than the first JSON value goes, and 16 KiB at most: a member that comes
+    /// later is not seen. Of members with the same name the first one counts.
     pub fn json_is(&mut self, pointer: &str, value: &str) -> bool {
-        let mut first = None;
-        let mut is_enough = |text: &[u8]| match first_value(text) {
-            Parsed::Value(value) => {
-                first = Some(value);
-                true
-            }
-            Parsed::NoJson => true,
-            Parsed::Torn => false,
-        };
-        let text = self.peek(&mut is_enough);
-        if first.is_none() {
-            if let Parsed::Value(value) = first_value(text) {
-                first = Some(value);
-            }
+        let mut found = Found::Torn;
+        let text = self.peek(&mut |text| {
+            found = find(text, pointer, false);
+            !matches!(found, Found::Torn)
+        });
+        if matches!(found, Found::Torn) {
+            found = find(text, pointer, true);
         }
-        let found = first.as_ref().and_then(|first| first.pointer(pointer));
-        let written = match found {
-            Some(serde_json::Value::String(text)) => return text == value,
-            Some(serde_json::Value::Object(_) | serde_json::Value::Array(_)) | None => return false,
-            Some(other) => other.to_string(),
-        };
-        written == value
+        match found {
+            Found::Value(Value::String(text)) => text == value,
+            Found::Value(Value::Object(_) | Value::Array(_)) | Found::Nothing | Found::Torn => false,
+            Found::Value(other) => other.to_string() == value,
+        }
+    }
+
+    /// Does the body have `text` in it, compared to the letter? For a page, a fault in XML, or words in a message.
+    ///
+    /// It reads until that text is there, and otherwise as far as [`body`](Answer::body) does.
+    pub fn body_contains(&mut self, text: &str) -> bool {
+        let has_text = |body: &[u8]| text.is_empty() || body.windows(text.len()).any(|part| part == text.as_bytes());
+        has_text(self.peek(&mut |body| has_text(body)))
+    }
+
+    /// A line that is not ASCII is looked at all the same: a description may be in any charset.
+    fn has_line(&self, name: &str, is_meant: impl Fn(&str) -> bool) -> bool {
+        let lines = self.headers().into_iter().flat_map(|headers| headers.get_all(name));
+        lines.map(|line| String::from_utf8_lossy(line.as_bytes())).any(|line| is_meant(&line))
     }
 
     fn peek(&mut self, is_enough: &mut dyn FnMut(&[u8]) -> bool) -> &[u8] {
         let Some(response) = self.response.as_deref_mut() else { return &[] };
-        self.peek.get_or_insert_with(|| Peek::into(response.body_mut())).read(is_enough)
+        self.peek.get_or_insert_with(|| Peek::into(response.body_mut(), self.bounded)).read(is_enough)
     }
 
     /// What was taken of the body goes back to where it came from.
@@ -151,35 +183,5 @@ impl std::fmt::Debug for Answer<'_> {
     /// Headers and body may hold a secret.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Answer").field("status", &self.status).field("token_age", &self.age).finish_non_exhaustive()
-    }
-}
-
-enum Parsed {
-    Value(serde_json::Value),
-    /// It may become a value.
-    Torn,
-    NoJson,
-}
-
-/// The first JSON value in `text`, if that is an object or an array.
-fn first_value(text: &[u8]) -> Parsed {
-    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text).trim_ascii_start();
-    // A body that begins in another way is not waited for.
-    match text.first() {
-        None => return Parsed::Torn,
-        Some(b'{' | b'[') => {}
-        // The rest of a byte order mark may be on its way.
-        Some(0xef) if text.len() < 3 => return Parsed::Torn,
-        Some(_) => return Parsed::NoJson,
-    }
-    // Only a bracket ends such a value: what ends otherwise is not worth the reading.
-    if !matches!(text.trim_ascii_end().last(), Some(b'}' | b']')) && !text.contains(&b'\n') {
-        return Parsed::Torn;
-    }
-    let lossy = String::from_utf8_lossy(text);
-    match serde_json::Deserializer::from_str(&lossy).into_iter().next() {
-        Some(Ok(value)) => Parsed::Value(value),
-        Some(Err(error)) if !error.is_eof() => Parsed::NoJson,
-        _ => Parsed::Torn,
     }
 }

@@ -298,13 +298,3 @@ fn a_token_has_an_age_once_it_is_published() {
     clock.advance(secs(70));
     assert_eq!(token.age(clock.now()), Some(secs(70)));
 }
-
-#[cfg(feature = "charset")]
-#[test]
-fn the_text_that_a_rule_has_seen_is_decoded_once() {
-    let latin = Answer::ok("").header("Content-Type", "text/plain; charset=iso-8859-1").body(b"caf\xe9");
-    let server = Server::script([latin]);
-    let (builder, _) = builder_of(&server);
-    let client = builder.refused_if(|answer| answer.body().is_empty()).configure(plain_statuses).build().unwrap();
-    assert_eq!(text(client.get(server.url("/")).call()), "café");
-}

@@ -195,16 +195,6 @@ fn a_401_that_breaks_off_is_an_error_for_the_caller_who_gets_it() {
     assert!(answer.body_mut().read_to_string().is_err());
 }
 
-#[cfg(feature = "charset")]
-#[test]
-fn the_text_of_a_401_is_decoded_once() {
-    let latin = Answer::new(401).header("Content-Type", "text/plain; charset=iso-8859-1").body(b"caf\xe9");
-    let server = Server::script([latin]);
-    let (builder, _) = builder_of(&server);
-    let client = builder.replay_limit(0).configure(plain_statuses).build().unwrap();
-    assert_eq!(text(client.post(server.url("/")).send("x")), "café");
-}
-
 #[test]
 fn a_longer_body_costs_its_connection_and_nothing_else() {
     let server = Server::script([chunked_401(&"x".repeat(17 * 1024)), Answer::ok("fine")]);

@@ -34,6 +34,10 @@ mod answers;
 #[cfg(feature = "ureq")]
 mod any_api;
 #[cfg(feature = "ureq")]
+mod any_api_bodies;
+#[cfg(feature = "ureq")]
+mod any_api_forms;
+#[cfg(feature = "ureq")]
 mod attacks;
 mod bad_address;
 #[cfg(feature = "ureq")]

@@ -4,6 +4,9 @@ use std::io::{self, Cursor, Read};
 
 use ureq::{Body, BodyReader};
 
+use crate::http::aside::has_timed_out;
+use crate::http::connector::at_most_a_moment;
+
 use super::like;
 
 /// How much of a body is looked at.
@@ -18,31 +21,60 @@ pub(crate) struct Peek {
     mime_type: Option<String>,
     charset: Option<String>,
     length: Option<u64>,
+    /// Can the wait for its rest be cut short? Only then is it read for its connection's sake.
+    bounded: bool,
 }
 
 impl Peek {
     /// Takes the body out of `body`.
-    pub(crate) fn into(body: &mut Body) -> Self {
+    pub(crate) fn into(body: &mut Body, bounded: bool) -> Self {
         let (mime_type, charset) = (body.mime_type().map(str::to_owned), body.charset().map(str::to_owned));
         let length = body.content_length();
         let rest = std::mem::replace(body, Body::builder().data(Vec::new())).into_reader();
-        Peek { begin: Vec::new(), rest, end: None, mime_type, charset, length }
+        Peek { begin: Vec::new(), rest, end: None, mime_type, charset, length, bounded }
     }
 
-    /// Reads on until `is_enough`, up to the limit. A short body of known length is read whole, so that its connection is free.
+    /// Reads on until `is_enough`, up to the limit. What is left of a short body of known length is read if it is there, so that
+    /// its connection is free.
     pub(crate) fn read(&mut self, is_enough: &mut dyn FnMut(&[u8]) -> bool) -> &[u8] {
-        let is_short = self.length.is_some_and(|length| length <= LIMIT as u64);
-        let mut piece = [0; 1024];
-        while self.end.is_none() && self.begin.len() < LIMIT && (is_short || !is_enough(&self.begin)) {
-            let space = piece.len().min(LIMIT - self.begin.len());
-            match self.rest.read(piece.get_mut(..space).unwrap_or_default()) {
-                Ok(0) => self.end = Some(Ok(())),
-                Ok(count) => self.begin.extend_from_slice(piece.get(..count).unwrap_or_default()),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => self.end = Some(Err(error)),
+        while self.has_more() && !is_enough(&self.begin) {
+            if let Some(error) = self.read_on() {
+                self.end = Some(Err(error));
             }
         }
+        let is_short = self.length.is_some_and(|length| length <= LIMIT as u64);
+        // To look for the end of what is all here waits for nothing.
+        let is_all_here = self.length == Some(self.begin.len() as u64);
+        if is_short && (self.bounded || is_all_here) {
+            at_most_a_moment(|| {
+                while self.has_more() {
+                    match self.read_on() {
+                        // The next one to read it may have more time.
+                        Some(error) if has_timed_out(&error) => break,
+                        Some(error) => self.end = Some(Err(error)),
+                        None => {}
+                    }
+                }
+            });
+        }
         &self.begin
+    }
+
+    fn has_more(&self) -> bool {
+        self.end.is_none() && (self.begin.len() < LIMIT || self.length == Some(self.begin.len() as u64))
+    }
+
+    /// Reads a piece, and gives back what went wrong.
+    fn read_on(&mut self) -> Option<io::Error> {
+        let mut piece = [0; 1024];
+        let space = piece.len().min(LIMIT.saturating_sub(self.begin.len()).max(1));
+        match self.rest.read(piece.get_mut(..space).unwrap_or_default()) {
+            Ok(0) => self.end = Some(Ok(())),
+            Ok(count) => self.begin.extend_from_slice(piece.get(..count).unwrap_or_default()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Some(error),
+        }
+        None
     }
 
     /// The body from its beginning.
