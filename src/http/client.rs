@@ -193,7 +193,7 @@ pub struct ClientBuilder {
     make_agent: Option<MakeAgent>,
 }
 
-type Configure = Box<dyn FnOnce(ConfigBuilder<AgentScope>) -> ConfigBuilder<AgentScope>>;
+type Configure = Box<dyn FnOnce(ConfigBuilder<AgentScope>, LastLook) -> ConfigBuilder<AgentScope>>;
 type MakeAgent = Box<dyn FnOnce(Config) -> Agent>;
 
 impl ClientBuilder {
@@ -234,8 +234,9 @@ impl ClientBuilder {
     /// ([`Policy::with_token_lag`](crate::Policy::with_token_lag)). So a rule on a 2xx must be sure that the API has done
     /// nothing, above all for a `POST`.
     ///
-    /// The rule is asked about each response to a request with the token. It runs on the caller's thread and must be quick.
-    /// A second call of this, or of [`refused_only_if`](ClientBuilder::refused_only_if), replaces the first.
+    /// The rule is asked about each response to a request with the token, but not about a 101. It runs on the caller's thread
+    /// and must be quick; if it panics, so does the call. A second call of this, or of
+    /// [`refused_only_if`](ClientBuilder::refused_only_if), replaces the first.
     ///
     /// ```
     /// # fn show(builder: ureq_auth::ClientBuilder) -> ureq_auth::ClientBuilder {
@@ -263,14 +264,16 @@ impl ClientBuilder {
     /// ureq's own settings: time-outs, TLS, a proxy, further middlewares. The client's middleware is in it already and
     /// comes first, so that yours see each attempt, with the token in its `Authorization`.
     ///
-    /// A middleware may change the address. The client has the last look at it: an address of another origin does not get
-    /// the token, and such a request is [`InvalidInput`](crate::ErrorKind::InvalidInput). A middleware must not have ureq
-    /// follow redirects by itself (`max_redirects` of a request's configuration): the client would not see where they lead.
+    /// A middleware may change the address. The client has the last look: a request to another origin with the token, moved or
+    /// copied to whichever header or query, is [`InvalidInput`](crate::ErrorKind::InvalidInput). It does not see a token that
+    /// is encoded, in a body or no longer in force, nor what a middleware sends by a call or an agent of its own. A middleware
+    /// must not have ureq follow redirects (`max_redirects` of a request's configuration): nobody would see where they lead.
     pub fn configure(
         mut self,
         configure: impl FnOnce(ConfigBuilder<AgentScope>) -> ConfigBuilder<AgentScope> + 'static,
     ) -> Self {
-        self.configure = Some(Box::new(configure));
+        // Added here, so that a program without middlewares of its own does not carry the last look's code.
+        self.configure = Some(Box::new(|config, last_look| configure(config).middleware(last_look)));
         self
     }
 
@@ -279,7 +282,8 @@ impl ClientBuilder {
     /// and [`Issuer`](crate::oauth2::Issuer) have the same.
     ///
     /// Which requests get the token is decided by their address, not by where a connector or resolver leads them: what
-    /// stands behind these two gets the token. Whether TLS is used is up to the connector.
+    /// stands behind these two gets the token. Whether TLS is used is up to the connector. The body of a 401 is not read ahead
+    /// over it, since nothing could cut that short: a replay costs a connection.
     ///
     /// ```no_run
     /// use ureq::Agent;
@@ -352,14 +356,10 @@ impl ClientBuilder {
             let config = if stays_here { config.proxy(None) } else { config };
             let (config, connector) = match configure {
                 // It may hold middlewares of the user's, and TLS settings.
-                Some(configure) => (
-                    configure(config).middleware(LastLook {
-                        origins: origins.clone(),
-                        session: session.clone(),
-                        is_bearer,
-                    }),
-                    SharedConnector::new(),
-                ),
+                Some(configure) => {
+                    let last_look = LastLook { origins: origins.clone(), session: session.clone(), is_bearer };
+                    (configure(config, last_look), SharedConnector::new())
+                }
                 None => (config, SharedConnector::of_defaults()),
             };
             let config = config.max_redirects(0).build();

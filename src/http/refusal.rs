@@ -71,8 +71,11 @@ impl<F: Fn(&mut Answer<'_>) -> bool + Send + Sync> Judge for Rule<F> {
 
 /// A response as a rule of [`ClientBuilder::refused_if`](crate::ClientBuilder::refused_if) sees it.
 ///
-/// With ureq's statuses as errors (`http_status_as_error`, its default) nothing is left of a 4xx or 5xx but the status: there
-/// are no headers and no body then. Other responses are whole.
+/// With ureq's statuses as errors (`http_status_as_error`, its default) nothing is left of a 4xx or 5xx but the status: rules
+/// on the status, the built-in rule's word and the token's age work, and what asks for headers or body is false or empty. Other
+/// responses are whole. A call that is sent again succeeds or ends as ureq says; one that cannot be is
+/// [`NotReplayed`](crate::ErrorKind::NotReplayed). For one request,
+/// `.config().http_status_as_error(false).build()` shows its rule everything.
 pub struct Answer<'a> {
     status: StatusCode,
     response: Option<&'a mut Response<Body>>,
@@ -148,7 +151,10 @@ impl Answer<'_> {
         match found {
             Found::Value(Value::String(text)) => text == value,
             Found::Value(Value::Object(_) | Value::Array(_)) | Found::Nothing | Found::Torn => false,
-            Found::Value(other) => other.to_string() == value,
+            Found::Value(other) => {
+                let written = other.to_string();
+                written == value
+            }
         }
     }
 
