@@ -2,8 +2,8 @@
 //! machine which is busy with other things slows both.
 //!
 //! `cargo bench` prints the table without the counts of instructions, which `.ci/bench` adds. With names of sections
-//! (`token`, `call`, `stampede`, `window`, `recovery`) it prints these alone, with `--quick` after few rounds. It fails if a
-//! figure that is the same on every machine is not what it should be: how many times the token source was asked.
+//! (`token`, `call`, `stampede`, `crowd`, `window`, `recovery`) it prints these alone, with `--quick` after few rounds. It
+//! fails if a figure that is the same on every machine is not what it should be: how many times the token source was asked.
 //!
 //! `.ci/instructions` runs it as `--repeat WHAT COUNT [ADDRESS]` under callgrind, with `--serve` as the other end;
 //! `.ci/syscalls` does so under strace.
@@ -13,6 +13,7 @@
 
 mod call;
 mod careful;
+mod crowd;
 mod loopback;
 mod recovery;
 mod stampede;
@@ -33,10 +34,11 @@ const ACCESS_TOKEN: &str = "eyJhbGciOiJub25lIn0.eyJpYXQiOjEwMDAsImV4cCI6MTMwMC41
 
 type Section = fn(&mut Table, Effort);
 
-const SECTIONS: [(&str, Section); 5] = [
+const SECTIONS: [(&str, Section); 6] = [
     ("token", token::section),
     ("call", call::section),
     ("stampede", stampede::section),
+    ("crowd", crowd::section),
     ("window", window::section),
     ("recovery", recovery::section),
 ];
