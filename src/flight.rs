@@ -17,7 +17,8 @@
 //!    (A waiter's look at its clock does: the clock's contract says so.)
 //! 2. Refreshing has one leader, and the leader's `Drop` leaves Refreshing on every way out, unwinding included.
 //! 3. `generation` grows only when a new value is published. "Was it refreshed already?" compares generations.
-//! 4. Every change out of Refreshing wakes all waiters.
+//! 4. Every change out of Refreshing wakes all who wait. A leader's own wakes one of its waiters, and each that leaves wakes the
+//!    next; a change from outside wakes all at once.
 //! 5. A waiter returns only on a newer generation that nobody has refused, the verdict of the flight that it joined, or its own
 //!    deadline.
 //! 6. One failed flight is one error, shared by all who waited on it; those who come later get it during the pause, or begin
@@ -27,17 +28,20 @@
 //!
 //! It knows nothing of what the value means: whether one is due is for the caller's `judge` to say, a pure function.
 
+mod waiter;
 mod watch;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::clock::{Clock, Tick};
-use crate::sync::{self, Condvar, Leaf, Mutex, ThreadId};
+use crate::clock::Tick;
+use crate::sync::{self, Condvar, Leaf, Mutex, MutexGuard, ThreadId};
+pub(crate) use waiter::Waited;
 pub(crate) use watch::{Schedule, Watched};
 
 pub(crate) struct Flight<T, E> {
     state: Mutex<State<T, E>>,
+    /// For those who watch. Those who have joined a flight wait for its [`Joined::over`].
     changed: Condvar,
 }
 
@@ -89,7 +93,14 @@ pub(crate) enum Current<T> {
 
 /// One flight's verdict, kept by all who joined it: a waiter that is slow to wake still finds the verdict of *its* flight
 /// when another has begun. Written and read under the mutex only.
-type Record<E> = Arc<Leaf<Option<E>>>;
+type Record<E> = Arc<Joined<E>>;
+
+/// What a leader and its waiters have in common.
+struct Joined<E> {
+    verdict: Leaf<Option<E>>,
+    /// Whoever is woken when the flight is over wakes the next ([`Waiter::wait`]).
+    over: Condvar,
+}
 
 /// What is to be destroyed when the mutex is free (rule 1).
 type Replaced<T, E> = (Option<Arc<T>>, Phase<E>);
@@ -114,15 +125,6 @@ pub(crate) enum Entry<'a, T, E> {
     Join(Waiter<'a, T, E>),
     Failed(E),
     Reentrant,
-}
-
-/// How waiting ends.
-pub(crate) enum Waited<T, E> {
-    Published(Arc<T>),
-    Failed(E),
-    /// The flight ended without a result. Enter again: one of those who do becomes the leader.
-    Abandoned,
-    TimedOut,
 }
 
 impl<T, E: Clone> Flight<T, E> {
@@ -179,7 +181,7 @@ impl<T, E: Clone> Flight<T, E> {
     }
 
     fn begin(&self, state: &mut State<T, E>, rest: Duration) -> Leader<'_, T, E> {
-        let record = Record::new(Leaf::new(None));
+        let record = Record::new(Joined { verdict: Leaf::new(None), over: Condvar::new() });
         let phase = Phase::Refreshing { leader: sync::current_thread(), record: Arc::clone(&record) };
         // Rule 1: the last flight's error goes with the leader, to be destroyed when the mutex is free.
         let former = std::mem::replace(&mut state.phase, phase);
@@ -239,6 +241,7 @@ impl<T, E: Clone> Flight<T, E> {
     /// anybody's, so they run when the mutex is free (rule 1).
     fn change<R>(&self, change: impl FnOnce(&mut State<T, E>) -> R) -> R {
         let mut state = self.state.lock();
+        self.wake_joined(&state);
         let old = change(&mut state);
         self.changed.notify_all(&state);
         old
@@ -248,7 +251,15 @@ impl<T, E: Clone> Flight<T, E> {
     pub(crate) fn poke(&self) {
         // Under the mutex: a waiter that has read the old time but does not sleep yet would miss the notification.
         let state = self.state.lock();
+        self.wake_joined(&state);
         self.changed.notify_all(&state);
+    }
+
+    /// All who have joined the flight that is under way.
+    fn wake_joined(&self, state: &MutexGuard<'_, State<T, E>>) {
+        if let Phase::Refreshing { record, .. } = &state.phase {
+            record.over.notify_all(state);
+        }
     }
 }
 
@@ -285,6 +296,7 @@ impl<T, E> Leader<'_, T, E> {
         let left = if state.is_led_by(&self.record) {
             let old = change(&mut state, &self.record);
             self.flight.changed.notify_all(&state);
+            self.record.over.notify_one(&state);
             Some(old)
         } else {
             None
@@ -334,7 +346,7 @@ impl<T, E: Clone> Leader<'_, T, E> {
             Current::Becomes { value, usable } => Some((Some(Arc::new(value)), usable)),
         };
         let left = self.leave(|state, record| {
-            let unheard = record.lock().replace(error.clone());
+            let unheard = record.verdict.lock().replace(error.clone());
             let old = change.map(|(current, usable)| {
                 state.refused |= !usable;
                 std::mem::replace(&mut state.current, current)
@@ -346,7 +358,9 @@ impl<T, E: Clone> Leader<'_, T, E> {
 
     /// The same, but only for those who joined it: whoever comes next starts anew.
     pub(crate) fn fail_once(mut self, error: E) {
-        self.leave(|state, record| (record.lock().replace(error), std::mem::replace(&mut state.phase, Phase::Idle)));
+        self.leave(|state, record| {
+            (record.verdict.lock().replace(error), std::mem::replace(&mut state.phase, Phase::Idle))
+        });
     }
 }
 
@@ -363,30 +377,4 @@ pub(crate) struct Waiter<'a, T, E> {
     flight: &'a Flight<T, E>,
     record: Record<E>,
     generation: u64,
-}
-
-impl<T, E: Clone> Waiter<'_, T, E> {
-    pub(crate) fn wait(self, clock: &dyn Clock, deadline: Tick) -> Waited<T, E> {
-        let mut state = self.flight.state.lock();
-        loop {
-            match &state.current {
-                // Unless it is known to be bad already: then the next one is on its way.
-                Some(current) if state.generation > self.generation && !state.refused => {
-                    return Waited::Published(Arc::clone(current));
-                }
-                _ => {}
-            }
-            let verdict = self.record.lock().clone();
-            if let Some(error) = verdict {
-                return Waited::Failed(error);
-            }
-            if !state.is_led_by(&self.record) {
-                return Waited::Abandoned;
-            }
-            if clock.now() >= deadline {
-                return Waited::TimedOut;
-            }
-            self.flight.changed.wait(&mut state, clock.timeout(deadline));
-        }
-    }
 }

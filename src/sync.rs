@@ -21,7 +21,7 @@ use self::real as backend;
 #[cfg(model = "shuttle")]
 use self::shuttle as backend;
 
-pub(crate) use backend::{Condvar, Leaf, Mutex, ThreadId, current_thread};
+pub(crate) use backend::{Condvar, Leaf, Mutex, MutexGuard, ThreadId, current_thread};
 
 #[cfg(test)]
 pub(crate) use backend::locks_held;
@@ -41,8 +41,7 @@ pub(crate) use unseen::Unseen;
 mod real {
     use std::time::Duration;
 
-    use parking_lot::MutexGuard;
-    pub(crate) use parking_lot::{Mutex, Mutex as Leaf};
+    pub(crate) use parking_lot::{Mutex, Mutex as Leaf, MutexGuard};
     pub(crate) use std::thread::ThreadId;
 
     pub(crate) struct Condvar(parking_lot::Condvar);
@@ -65,6 +64,11 @@ mod real {
         /// state to its sleep, and miss it.
         pub(crate) fn notify_all<T>(&self, _state: &MutexGuard<'_, T>) {
             self.0.notify_all();
+        }
+
+        /// Wakes one who waits, if anybody does.
+        pub(crate) fn notify_one<T>(&self, _state: &MutexGuard<'_, T>) {
+            self.0.notify_one();
         }
     }
 

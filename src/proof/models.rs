@@ -166,11 +166,13 @@ scenarios! {
     outside {
         leader_fails;
         leader_panics;
+        a_waiter_panics;
         a_slow_waiter_keeps_its_verdict;
         a_slow_waiter_is_not_given_a_refused_value;
         a_short_pause_is_sat_out;
         renewed_while_the_leader_fails;
         a_waiters_deadline;
+        a_waiter_gives_up_before_the_others;
         installed_during_a_flight;
         installed_while_the_leader_fails;
         ended_during_a_flight;

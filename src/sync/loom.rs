@@ -20,7 +20,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::ops::{Deref, DerefMut};
-use std::sync::{Arc, PoisonError, TryLockError};
+use std::sync::{Arc, TryLockError};
 use std::time::Duration;
 
 use ::loom::sync;
@@ -93,48 +93,60 @@ pub(crate) fn current_thread() -> ThreadId {
 pub(crate) struct Mutex<T> {
     number: usize,
     value: std::sync::Mutex<T>,
+    /// Held for the moment of a step only. loom's threads take turns on one real thread, so that while one of them unwinds,
+    /// to std all do. A guard that lasts into such a turn would poison loom's mutex, which panics then.
     step: sync::Mutex<()>,
+    /// The threads that have found it taken.
+    waiting: std::sync::Mutex<Vec<thread::Thread>>,
 }
 
-/// In the order in which it is to be let go of.
 pub(crate) struct MutexGuard<'a, T> {
     /// `None` only while its owner waits.
     value: Option<std::sync::MutexGuard<'a, T>>,
-    _step: Option<sync::MutexGuard<'a, ()>>,
     mutex: &'a Mutex<T>,
 }
 
 impl<T> Mutex<T> {
     pub(crate) fn new(value: T) -> Self {
         let number = RUN.with(|run| run.mutexes.replace(run.mutexes.get() + 1));
-        Mutex { number, value: std::sync::Mutex::new(value), step: sync::Mutex::new(()) }
+        let (value, waiting) = (std::sync::Mutex::new(value), std::sync::Mutex::default());
+        Mutex { number, value, step: sync::Mutex::new(()), waiting }
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
         RUN.with(|run| {
             assert!(!run.leaf_is_held.get(), "rule 1: a lock is taken under a leaf");
-            let step = (run.others.get() > 0 || run.plain.get()).then(|| self.take_step(run));
+            if run.others.get() > 0 || run.plain.get() {
+                self.take_step(run);
+            }
             ME.with(|me| me.held.set(me.held.get() + 1));
-            MutexGuard { value: Some(taken(&self.value)), _step: step, mutex: self }
+            MutexGuard { value: Some(taken(&self.value)), mutex: self }
         })
     }
 
-    fn take_step(&self, run: &Run) -> sync::MutexGuard<'_, ()> {
+    fn take_step(&self, run: &Run) {
         // If it has to wait, others come to run, and theirs are steps of their own.
-        let is_free = !matches!(self.value.try_lock(), Err(TryLockError::WouldBlock));
-        let continues = run.fresh.replace(false) && is_free && !run.plain.get();
+        let continues = run.fresh.replace(false) && self.is_free() && !run.plain.get();
         if continues {
             // Whoever might run in between is tried before the thread began, or was woken.
             ::loom::stop_exploring();
         }
-        let step = self.step.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(self.step.lock());
         if continues {
             ::loom::explore();
+        }
+        while !self.is_free() {
+            taken(&self.waiting).push(thread::current());
+            thread::park();
+            drop(self.step.lock());
         }
         if run.others.get() > 0 {
             (ME.with(|me| me.number.get()), self.number).hash(&mut *run.order.borrow_mut());
         }
-        step
+    }
+
+    fn is_free(&self) -> bool {
+        !matches!(self.value.try_lock(), Err(TryLockError::WouldBlock))
     }
 }
 
@@ -150,8 +162,9 @@ fn taken<T>(value: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 impl<T> Drop for MutexGuard<'_, T> {
     fn drop(&mut self) {
-        if self.value.is_some() {
+        if self.value.take().is_some() {
             ME.with(|me| me.held.set(me.held.get() - 1));
+            taken(&self.mutex.waiting).drain(..).for_each(|waiter| waiter.unpark());
         }
     }
 }
@@ -185,7 +198,7 @@ impl Condvar {
         taken(&self.0).push(thread::current());
         // No step from here until it sleeps: nobody comes in between.
         let mutex = state.mutex;
-        *state = MutexGuard { value: None, _step: None, mutex };
+        *state = MutexGuard { value: None, mutex };
         thread::park();
         RUN.with(|run| run.fresh.set(true));
         *state = mutex.lock();
@@ -193,6 +206,14 @@ impl Condvar {
 
     pub(crate) fn notify_all<T>(&self, _state: &MutexGuard<'_, T>) {
         taken(&self.0).drain(..).for_each(|waiter| waiter.unpark());
+    }
+
+    /// Whoever has waited longest, as with the real one. shuttle tries the others.
+    pub(crate) fn notify_one<T>(&self, _state: &MutexGuard<'_, T>) {
+        let mut waiting = taken(&self.0);
+        if !waiting.is_empty() {
+            waiting.remove(0).unpark();
+        }
     }
 }
 

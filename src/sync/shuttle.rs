@@ -82,4 +82,8 @@ impl Condvar {
     pub(crate) fn notify_all<T>(&self, _state: &MutexGuard<'_, T>) {
         self.0.notify_all();
     }
+
+    pub(crate) fn notify_one<T>(&self, _state: &MutexGuard<'_, T>) {
+        self.0.notify_one();
+    }
 }

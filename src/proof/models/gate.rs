@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize as PlainCounter, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use super::{LONG, PlainClock, assert_unlocked, crowd, work};
+use super::{LONG, PlainClock, assert_unlocked, crowd, unwind, work};
 use crate::clock::{Clock, Tick};
 use crate::flight::{Current, Entry, Flight, Leader, Need, Pause, Waited};
 use crate::sync::Mutex;
@@ -19,10 +19,20 @@ pub(super) struct Value {
 }
 
 /// The error of the flight with this number.
-#[derive(Clone)]
 pub(super) struct Verdict {
     pub(super) flight: usize,
     _probe: Option<Probe>,
+    /// Copies until one unwinds.
+    copies: Option<Arc<PlainCounter>>,
+}
+
+impl Clone for Verdict {
+    fn clone(&self) -> Self {
+        if self.copies.as_ref().is_some_and(|copies| copies.fetch_sub(1, Ordering::SeqCst) == 1) {
+            unwind();
+        }
+        Verdict { flight: self.flight, _probe: self._probe.clone(), copies: self.copies.clone() }
+    }
 }
 
 /// A foreign destructor: it takes the gate's mutex, so that whoever runs it under the mutex waits for itself.
@@ -50,7 +60,12 @@ impl Value {
 
 impl Verdict {
     pub(super) fn of(flight: usize) -> Self {
-        Verdict { flight, _probe: None }
+        Verdict { flight, _probe: None, copies: None }
+    }
+
+    /// The copy with this number unwinds, as the code of a foreign error may.
+    pub(super) fn that_unwinds(flight: usize, copy: usize) -> Self {
+        Verdict { copies: Some(Arc::new(PlainCounter::new(copy))), ..Self::of(flight) }
     }
 }
 
@@ -282,7 +297,7 @@ pub(super) fn foreign_destructors(threads: usize) {
                     let now = shared.clock.now();
                     let need = |_: &Value| Need::Refused;
                     let Entry::Lead(leader) = shared.enter(need, now) else { break };
-                    let verdict = Verdict { flight: attempt, _probe: probe() };
+                    let verdict = Verdict { _probe: probe(), ..Verdict::of(attempt) };
                     let made = |generation| Value { generation, maker: LEADER, _probe: probe() };
                     match attempt {
                         1 => leader.fail_once(verdict),
@@ -302,7 +317,7 @@ pub(super) fn foreign_destructors(threads: usize) {
                 let maker = "login";
                 drop(shared.gate.install(true, |generation| Value { generation, maker, _probe: installed.clone() }));
             }
-            _ => drop(shared.gate.end(Verdict { flight: 0, _probe: ended.clone() })),
+            _ => drop(shared.gate.end(Verdict { _probe: ended.clone(), ..Verdict::of(0) })),
         }
     });
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::gate::{Gate, LEADER, Value, Verdict, World, generation, good, refused, stands_until};
 use super::{LONG, Latch, beside, caught, crowd, unwind};
-use crate::clock::{Clock, ManualClock};
-use crate::flight::{Current, Entry, Need, Pause, Waited};
+use crate::clock::{Clock, ManualClock, Tick};
+use crate::flight::{Current, Entry, Leader, Need, Pause, Waited, Waiter};
 use crate::sync::Mutex;
 
 /// Rule 6: all who waited, and all who come before `until`, get the one error of the one flight; then somebody leads again.
@@ -49,6 +49,30 @@ pub(super) fn leader_panics(threads: usize) {
     assert_eq!(unwound, 1, "one thread ran the code that panics");
     assert!(answers.into_iter().flatten().all(|answer| generation(answer) == 1), "rule 2: the place was free again");
     assert_eq!(world.led(), 2, "rule 2: one of them took it");
+}
+
+/// Rule 4: a flight fails, and the first who takes its error unwinds. The next one wakes all the same.
+pub(super) fn a_waiter_panics(threads: usize) {
+    let world = World::new();
+    let until = world.clock.now().after(LONG);
+    let shared = Arc::clone(&world);
+    let answers = crowd(threads, move |_| {
+        caught(|| {
+            shared.obtain(good, |leader, flight| {
+                shared.work();
+                // The first copy is for those who waited.
+                let verdict = Verdict::that_unwinds(flight, 2);
+                assert!(leader.fail(verdict, stands_until(until), Current::Stays), "nobody supersedes it");
+                Some(Err(Verdict::of(flight)))
+            })
+        })
+    });
+    let unwound = answers.iter().filter(|answer| answer.is_err()).count();
+    assert_eq!(unwound, 1, "one thread ran the code that panics");
+    for answer in answers.into_iter().flatten() {
+        assert_eq!(answer.err().map(|verdict| verdict.flight), Some(1), "rule 6: one error");
+    }
+    assert_eq!(world.led(), 1, "rule 6: one flight");
 }
 
 /// Rules 5, 6: a waiter may be slow to wake: by then its own thread's next flight is under way, or over as well. It returns
@@ -161,25 +185,16 @@ pub(super) fn renewed_while_the_leader_fails(threads: usize) {
 
 /// Rule 5: the leader is slow. The clock goes half-way to the deadline, and nobody gives up; it goes all the way, and all do.
 pub(super) fn a_waiters_deadline(threads: usize) {
-    let clock = ManualClock::new(None);
-    let gate = Arc::new(Gate::new());
-    let poked = Arc::downgrade(&gate);
-    clock.on_change(Arc::new(move || {
-        if let Some(gate) = poked.upgrade() {
-            gate.poke();
-        }
-    }));
+    let (gate, clock) = on_a_manual_clock();
     let begin = clock.now();
     let deadline = begin.after(LONG);
-    let Entry::Lead(leader) = gate.enter(begin, Duration::ZERO, |_, _| unreachable!("there is no value")) else {
-        panic!("nobody else is there")
-    };
+    let leader = leader_of(&gate, begin);
     let (shared, seen) = (Arc::clone(&gate), clock.clone());
     let waiter = move |_| {
-        let Entry::Join(waiter) = shared.enter(begin, Duration::ZERO, |_, _| unreachable!("there is no value")) else {
-            panic!("the flight is under way")
-        };
-        assert!(matches!(waiter.wait(&seen, deadline), Waited::TimedOut), "rule 5: nothing else came");
+        assert!(
+            matches!(waiter_of(&shared, begin).wait(&seen, deadline), Waited::TimedOut),
+            "rule 5: nothing else came"
+        );
         assert!(seen.now() >= deadline, "rule 5: the deadline had not come");
     };
     beside(threads, waiter, || {
@@ -187,6 +202,57 @@ pub(super) fn a_waiters_deadline(threads: usize) {
         clock.advance(LONG / 2);
     });
     assert!(leader.publish(Value::by(LEADER)).is_some(), "the flight goes on without them");
+}
+
+/// Rules 4, 5: one waiter's deadline comes while the flight ends. It has the value or gives up, and the others have the value
+/// either way.
+pub(super) fn a_waiter_gives_up_before_the_others(threads: usize) {
+    let (gate, clock) = on_a_manual_clock();
+    let begin = clock.now();
+    let leader = leader_of(&gate, begin);
+    let joined = Arc::new(Latch::new());
+    let (shared, seen, all_joined) = (Arc::clone(&gate), clock.clone(), Arc::clone(&joined));
+    let waiter = move |number| {
+        let waiter = waiter_of(&shared, begin);
+        joined.arrive();
+        let patience = if number == 1 { LONG } else { LONG * 2 };
+        match waiter.wait(&seen, begin.after(patience)) {
+            Waited::Published(value) => assert_eq!(value.generation, 1, "rule 3"),
+            Waited::TimedOut => assert_eq!(number, 1, "rule 5: the deadline had not come"),
+            Waited::Failed(_) | Waited::Abandoned => panic!("rule 5: neither has happened"),
+        }
+    };
+    beside(threads, waiter, || {
+        all_joined.wait_for(threads - 1);
+        clock.advance(LONG);
+        assert!(leader.publish(Value::by(LEADER)).is_some(), "nobody supersedes it");
+    });
+}
+
+/// A gate without a value whose waiters look again when the clock moves.
+fn on_a_manual_clock() -> (Arc<Gate>, ManualClock) {
+    let (gate, clock) = (Arc::new(Gate::new()), ManualClock::new(None));
+    let poked = Arc::downgrade(&gate);
+    clock.on_change(Arc::new(move || {
+        if let Some(gate) = poked.upgrade() {
+            gate.poke();
+        }
+    }));
+    (gate, clock)
+}
+
+fn leader_of(gate: &Gate, now: Tick) -> Leader<'_, Value, Verdict> {
+    match gate.enter(now, Duration::ZERO, |_, _| unreachable!("there is no value")) {
+        Entry::Lead(leader) => leader,
+        _ => panic!("nobody else is there"),
+    }
+}
+
+fn waiter_of(gate: &Gate, now: Tick) -> Waiter<'_, Value, Verdict> {
+    match gate.enter(now, Duration::ZERO, |_, _| unreachable!("there is no value")) {
+        Entry::Join(waiter) => waiter,
+        _ => panic!("the flight is under way"),
+    }
 }
 
 /// Rules 2, 3, 5: a value is installed from outside while a flight is under way, and the installed value is refused, so that
