@@ -8,7 +8,6 @@ use std::sync::{Arc, Weak};
 use ureq::config::{Config, ConfigBuilder};
 use ureq::http::{self, Request, Response, Uri};
 use ureq::typestate::{AgentScope, WithBody, WithoutBody};
-use ureq::unversioned::resolver::DefaultResolver;
 use ureq::{Agent, AsSendBody, Body, RequestBuilder};
 
 use crate::http::connector::SharedConnector;
@@ -63,6 +62,9 @@ const MAX_IDLE: usize = 1024;
 /// `timeout_global` starts after the token is there: the wait for a refresh has a deadline of its own
 /// ([`Policy::with_wait_timeout`](crate::Policy::with_wait_timeout)). A call that is redirected or sent again has it anew
 /// each time.
+///
+/// No time-out cuts short the look-up of a name, which is on the calling thread, but `timeout_resolve`: that has a thread
+/// started for each, and is without one where none can be had.
 ///
 /// The pool is sized for threads (1024 idle connections, where ureq keeps 3 a host and 10 in all): a crowd that waited for a
 /// refresh would otherwise open new connections all at once, over TLS a storm of handshakes. It keeps as many as there were
@@ -365,7 +367,7 @@ impl ClientBuilder {
             let config = config.max_redirects(0).build();
             let agent = match make_agent {
                 Some(make_agent) => make_agent(config),
-                None => Agent::with_parts(config, connector, DefaultResolver::default()),
+                None => connector.agent(config),
             };
             Inner { agent, session, origins, base: None }
         });

@@ -5,9 +5,12 @@ use std::fmt;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use ureq::config::Config;
 use ureq::unversioned::transport::time;
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, DefaultConnector, NextTimeout, Transport};
-use ureq::{Error, Timeout};
+use ureq::{Agent, Error, Timeout};
+
+use super::resolver::OnCallingThread;
 
 /// How long [`at_most_a_moment`] waits for more bytes, once.
 const WAIT: Duration = Duration::from_millis(250);
@@ -33,6 +36,11 @@ impl SharedConnector {
     pub(crate) fn of_defaults() -> Self {
         static OF_DEFAULTS: LazyLock<SharedConnector> = LazyLock::new(SharedConnector::new);
         OF_DEFAULTS.clone()
+    }
+
+    /// An agent whose connections are made here, and which starts no thread unasked.
+    pub(crate) fn agent(self, config: Config) -> Agent {
+        Agent::with_parts(config, self, OnCallingThread)
     }
 }
 

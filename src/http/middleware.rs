@@ -8,6 +8,7 @@ mod refused;
 use std::io::Read as _;
 use std::sync::{Arc, Weak};
 
+use ureq::config::Config;
 use ureq::http::header::AUTHORIZATION;
 use ureq::http::{Extensions, HeaderMap, Request, Response, Uri};
 use ureq::middleware::{Middleware, MiddlewareNext};
@@ -16,6 +17,7 @@ use ureq::{Agent, Body, SendBody};
 use crate::events::Event;
 use crate::http::aside::put_aside;
 use crate::http::body::{self, Payload, Plan};
+use crate::http::connector::SharedConnector;
 use crate::http::origin::Origin;
 use crate::http::redirect;
 use crate::http::refusal::{Judge, blames_token};
@@ -189,7 +191,8 @@ impl Bearer {
         let before = request.extensions().clone();
         let owner = self.agent.upgrade();
         // For settings that are there already any agent will do.
-        let agent = owner.map_or_else(Agent::new_with_defaults, |owner| (*owner).as_ref().clone());
+        let agent = owner
+            .map_or_else(|| SharedConnector::of_defaults().agent(Config::default()), |owner| (*owner).as_ref().clone());
         let mut request = agent.configure_request(request).max_redirects(0).build();
         // It had no settings, and is to have none: for a request with its own, ureq sets TLS up anew, certificates and all.
         if request.extensions().len() > before.len() {

@@ -18,6 +18,8 @@ pub(crate) mod redirect;
 #[cfg(feature = "ureq")]
 mod refusal;
 #[cfg(feature = "ureq")]
+pub(crate) mod resolver;
+#[cfg(feature = "ureq")]
 mod token_in;
 
 #[cfg(feature = "ureq")]

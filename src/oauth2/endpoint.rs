@@ -14,7 +14,6 @@ use ureq::config::ConfigBuilder;
 use ureq::http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, DATE, RETRY_AFTER};
 use ureq::http::{HeaderName, HeaderValue, Method, Request, Response, Uri};
 use ureq::typestate::AgentScope;
-use ureq::unversioned::resolver::DefaultResolver;
 use ureq::{Agent, Body};
 use zeroize::Zeroizing;
 
@@ -312,7 +311,7 @@ impl Endpoint {
             Some(make_agent) => make_agent(config),
             None => {
                 let connector = self.connector.clone().unwrap_or_else(SharedConnector::of_defaults);
-                Ok(Agent::with_parts(config, connector, DefaultResolver::default()))
+                Ok(connector.agent(config))
             }
         }
     }

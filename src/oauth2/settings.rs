@@ -96,6 +96,9 @@ macro_rules! connection_settings {
             /// ([`Policy::with_budget`](crate::Policy::with_budget)), so 25 seconds of 30, and 25 seconds without a
             /// refresh: to cut off a slow answer may spend the refresh token. More than zero, an hour at most; the
             /// refresh's budget can make it shorter.
+            ///
+            /// A name is looked up on the calling thread, which takes as long as the system's resolver does: a request may
+            /// be late by that. `timeout_resolve` in [`configure`](Self::configure) bounds it, by a thread for each look-up.
             #[must_use]
             pub fn timeout(mut self, timeout: std::time::Duration) -> Self {
                 self.endpoint.timeout = Some(timeout);

@@ -6,11 +6,11 @@ use ureq::config::{Config, ConfigBuilder};
 use ureq::http::{Request, Response};
 use ureq::middleware::{Middleware, MiddlewareNext};
 use ureq::typestate::AgentScope;
-use ureq::unversioned::resolver::DefaultResolver;
 use ureq::{Agent, Body, SendBody};
 
 use super::{Client, Inner};
 use crate::http::middleware::Of;
+use crate::http::resolver::OnCallingThread;
 use crate::{Error, Result, Session};
 
 impl Client {
@@ -47,7 +47,7 @@ impl Client {
         let of = Of { session: session.clone(), client };
         let config = config.middleware(Forward { base: base.clone(), of }).build();
         // It never connects by itself.
-        let agent = Agent::with_parts(config, (), DefaultResolver::default());
+        let agent = Agent::with_parts(config, (), OnCallingThread);
         let origins = base.0.origins.clone();
         Ok(Client(Arc::new(Inner { agent, session, origins, base: Some(base.clone()) })))
     }

@@ -1,0 +1,82 @@
+//! Where the crate's agents look names up: on the calling thread, unless the user has asked for a time-out of look-ups.
+//!
+//! ureq's own resolver starts a thread as soon as there is any time-out, which a token request always has, even for an address
+//! that needs no look-up, and panics where no thread may be started. A caller that waits for the system's resolver longer
+//! than its time-out is the lesser evil: that wait has an end of its own (`docs/costs.md`), and most devices never see it.
+
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
+use std::vec::IntoIter;
+
+use ureq::config::Config;
+use ureq::http::Uri;
+use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::NextTimeout;
+use ureq::{Error, Timeout};
+
+use crate::{Clock, SystemClock};
+
+/// The system's resolver, by way of std.
+#[derive(Debug)]
+pub(crate) struct OnCallingThread;
+
+impl Resolver for OnCallingThread {
+    fn resolve(&self, uri: &Uri, config: &Config, timeout: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
+        let place = uri.scheme().zip(uri.authority());
+        // Scheme and host were looked at before, and a proxy's too.
+        let place = place.and_then(|(scheme, authority)| DefaultResolver::host_and_port(scheme, authority));
+        let place = place.ok_or(Error::HostNotFound)?;
+        let look_up = |place: &str| place.to_socket_addrs();
+        let start = |work| thread::Builder::new().spawn(work).map(drop);
+        let start = config.timeouts().resolve.map(|_| start);
+        let found = find(*timeout.after, &place, look_up, start, &SystemClock)?;
+        let mut addresses = self.empty();
+        for address in config.ip_family().keep_wanted(found) {
+            // As many as there is room for, as ureq has it.
+            if addresses.try_push(address).is_err() {
+                break;
+            }
+        }
+        if addresses.is_empty() { Err(Error::HostNotFound) } else { Ok(addresses) }
+    }
+}
+
+type Found = IntoIter<SocketAddr>;
+type Work = Box<dyn FnOnce() + Send>;
+
+/// Tells more than that a request's whole time is over, as ureq would say: nothing was sent, so no refresh token is spent.
+const TOO_LATE: Error = Error::Timeout(Timeout::Resolve);
+
+/// On this thread, unless `place` is a name and there is a way to `start` one that the caller can leave behind.
+fn find(
+    timeout: Duration,
+    place: &str,
+    look_up: impl FnOnce(&str) -> io::Result<Found> + Copy + Send + 'static,
+    start: Option<impl FnOnce(Work) -> io::Result<()>>,
+    clock: &impl Clock,
+) -> Result<Found, Error> {
+    if let Some(start) = start.filter(|_| place.parse::<SocketAddr>().is_err()) {
+        let (sender, found) = mpsc::sync_channel(1);
+        let name = place.to_owned();
+        // Perhaps nobody waits for it any more.
+        if start(Box::new(move || drop(sender.send(look_up(&name))))).is_ok() {
+            return match found.recv_timeout(timeout) {
+                Ok(found) => Ok(found?),
+                Err(RecvTimeoutError::Timeout) => Err(TOO_LATE),
+                // The thread has ended without a word, as with a panic in a look-up that is not std's.
+                Err(RecvTimeoutError::Disconnected) => Err(Error::HostNotFound),
+            };
+        }
+        // No thread to be had: then the system's own time-outs have to do, as they have for everybody else.
+    }
+    let began = clock.now();
+    let found = look_up(place)?;
+    // It could not be cut short.
+    if clock.now().since(began) > timeout { Err(TOO_LATE) } else { Ok(found) }
+}
