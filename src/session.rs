@@ -90,11 +90,12 @@ impl Session {
     }
 
     /// Waits for another token than `after`, the one that a long connection (MQTT, WebSocket) was opened with, for as long as
-    /// `timeout`. `None` if that is over and `after` is still the token in force.
+    /// `timeout`. `None` if that is over and there is no other to use.
     ///
     /// It returns when another caller has refreshed, or [`set`](Session::set) has put a token in force. When `after` is near
     /// its end, this call refreshes it as [`token`](Session::token) does: so the next token is there before the server closes the
-    /// connection. If that fails while `after` lives, it waits for the end of the pause and tries again.
+    /// connection. If that fails while `after` lives, it waits for the end of the pause and tries again. A later token that
+    /// is near its own end is refreshed as well, and one that has ended is not returned.
     ///
     /// `timeout` limits the waiting. A refresh that becomes due meanwhile is not cut short: it takes up to
     /// [`Policy::with_budget`](crate::Policy::with_budget), and waiting for another caller's up to
@@ -119,13 +120,18 @@ impl Session {
         }
         let deadline = shared.clock.now().after(timeout);
         let mut not_before = Tick::default();
+        // The one that is to be replaced: `after`, or a later one that has ended too.
+        let mut ended = generation;
         loop {
             let schedule = |token: &Token| shared.schedule(token, not_before);
-            match shared.flight.watch(generation, &*shared.clock, deadline, schedule) {
-                Watched::Another(token) => return Ok(Some(token)),
+            let watched = shared.flight.watch(ended, &*shared.clock, deadline, schedule);
+            let begin = shared.clock.now();
+            match watched {
                 Watched::TimedOut => return Ok(None),
-                Watched::Due => {
-                    let begin = shared.clock.now();
+                Watched::Another(token) if schedule(&token).ends_at.is_some_and(|ends_at| begin >= ends_at) => {
+                    ended = token.origin.generation;
+                }
+                Watched::Another(_) | Watched::Due => {
                     let token = self.token()?;
                     if token.origin.generation > generation {
                         return Ok(Some(token));

@@ -82,7 +82,12 @@ impl Session {
                 ));
             }
         }
-        self.obtain(Request { replaces: Replaces::Refused(generation), ..Request::default() })
+        let next = self.obtain(Request { replaces: Replaces::Refused(generation), ..Request::default() });
+        if next.is_err() {
+            // During a pause no flight tells those who watch that the token is known to be bad.
+            shared.flight.poke();
+        }
+        next
     }
 
     /// Reports that a server accepted `token`. A client does so by itself; for other protocols it tells the loop breaker

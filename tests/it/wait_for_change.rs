@@ -40,6 +40,43 @@ fn a_fresh_token_costs_no_request() {
     assert!(scene.session.wait_for_change(&first, Duration::ZERO).unwrap().is_none());
 }
 
+/// The later token has ended as well by the time that somebody looks.
+#[test]
+fn a_later_token_that_has_ended_is_refreshed_and_not_returned() {
+    let scene = Scene::with_token(vec![gives("t3", 300)]);
+    let first = scene.session.token().unwrap();
+    scene.session.set(token("t2", 300)).unwrap();
+    scene.clock.advance(secs(300));
+    assert_eq!(secret(scene.session.wait_for_change(&first, Duration::ZERO)), "t3");
+}
+
+#[test]
+fn a_later_token_that_is_stale_is_refreshed_too_and_serves_if_that_fails() {
+    for (step, next) in [(gives("t3", 300), "t3"), (refused(), "t2")] {
+        let scene = Scene::with_token(vec![step]);
+        let first = scene.session.token().unwrap();
+        scene.session.set(token("t2", 300)).unwrap();
+        scene.clock.advance(secs(270));
+        assert_eq!(secret(scene.session.wait_for_change(&first, Duration::ZERO)), next);
+    }
+}
+
+#[test]
+fn where_the_later_token_has_ended_the_wait_for_another_callers_refresh_ends_in_time() {
+    let gate = Gate::default();
+    let scene = Scene::with_token(vec![held(&gate, gives("t3", 300))]);
+    let first = scene.session.token().unwrap();
+    scene.session.set(token("t2", 300)).unwrap();
+    scene.clock.advance(secs(300));
+    let leader = scene.ask();
+    gate.await_entered();
+    assert!(scene.session.wait_for_change(&first, Duration::ZERO).unwrap().is_none());
+    let waiting = wait(&scene.session, &first);
+    gate.open();
+    assert_eq!(secret(waiting.result()), "t3");
+    leader.result().unwrap();
+}
+
 /// A clock that says when somebody goes to sleep on it.
 #[derive(Debug)]
 struct Bedside(ManualClock, mpsc::Sender<()>);
@@ -221,6 +258,35 @@ fn an_ended_tokens_failed_refresh_is_an_error_and_the_next_wait_lasts_as_long_as
     let waiting = wait(&scene.session, &first);
     assert!(waiting.is_out(), "the pause has just begun, and time stands still");
     scene.clock.advance(HOUR / 2);
+    assert_eq!(secret(waiting.result()), "t2");
+}
+
+/// Nothing joins a pause, and nothing ends one that has no end: but who watches learns that the token no longer serves.
+#[test]
+fn a_refusal_during_a_pause_is_heard_at_once() {
+    let (clock, (send, sleeps)) = (ManualClock::new(None), mpsc::channel());
+    let scene = Scene::with(vec![rejected()], |builder| builder.clock(Bedside(clock, send)).token(token("t1", 300)));
+    let first = scene.session.token().unwrap();
+    assert!(scene.session.refresh().unwrap_err().is_login_required());
+    let waiting = wait(&scene.session, &first);
+    sleeps.recv_timeout(WATCHDOG).expect("the token lives");
+    assert!(scene.session.rejected(&first).unwrap_err().is_login_required());
+    assert!(waiting.result().unwrap_err().is_login_required());
+}
+
+#[test]
+fn a_refusal_during_a_pause_that_ends_is_met_at_its_end() {
+    let (clock, (send, sleeps)) = (ManualClock::new(None), mpsc::channel());
+    let steps = vec![refused(), gives("t2", 300)];
+    let scene =
+        Scene::with(steps, |builder| builder.clock(Bedside(clock.clone(), send)).token(Token::new("t1").unwrap()));
+    let first = scene.session.token().unwrap();
+    scene.session.refresh().unwrap_err();
+    let waiting = wait(&scene.session, &first);
+    sleeps.recv_timeout(WATCHDOG).expect("nobody knows when this token ends");
+    scene.session.rejected(&first).unwrap_err();
+    sleeps.recv_timeout(WATCHDOG).expect("it goes to sleep until the pause ends");
+    clock.advance(HOUR / 2);
     assert_eq!(secret(waiting.result()), "t2");
 }
 
