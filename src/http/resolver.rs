@@ -9,7 +9,7 @@ mod tests;
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 use std::vec::IntoIter;
@@ -20,6 +20,7 @@ use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver
 use ureq::unversioned::transport::NextTimeout;
 use ureq::{Error, Timeout};
 
+use crate::sync::{Condvar, Mutex};
 use crate::{Clock, SystemClock};
 
 /// The system's resolver, by way of std.
@@ -50,6 +51,28 @@ impl Resolver for OnCallingThread {
 type Found = IntoIter<SocketAddr>;
 type Work = Box<dyn FnOnce() + Send>;
 
+/// A look-up on another thread. A channel of std's would do, and is 13 KB of a small binary.
+struct Reply {
+    state: Mutex<LookUp>,
+    over: Condvar,
+}
+
+struct LookUp {
+    found: Option<io::Result<Found>>,
+    is_over: bool,
+}
+
+/// The other thread's end, which tells however that one ends.
+struct Ask(Arc<Reply>);
+
+impl Drop for Ask {
+    fn drop(&mut self) {
+        let mut state = self.0.state.lock();
+        state.is_over = true;
+        self.0.over.notify_all(&state);
+    }
+}
+
 /// Tells more than that a request's whole time is over, as ureq would say: nothing was sent, so no refresh token is spent.
 const TOO_LATE: Error = Error::Timeout(Timeout::Resolve);
 
@@ -62,15 +85,23 @@ fn find(
     clock: &impl Clock,
 ) -> Result<Found, Error> {
     if let Some(start) = start.filter(|_| place.parse::<SocketAddr>().is_err()) {
-        let (sender, found) = mpsc::sync_channel(1);
-        let name = place.to_owned();
+        let reply = Arc::new(Reply { state: Mutex::new(LookUp { found: None, is_over: false }), over: Condvar::new() });
+        let (ask, name) = (Ask(Arc::clone(&reply)), place.to_owned());
         // Perhaps nobody waits for it any more.
-        if start(Box::new(move || drop(sender.send(look_up(&name))))).is_ok() {
-            return match found.recv_timeout(timeout) {
-                Ok(found) => Ok(found?),
-                Err(RecvTimeoutError::Timeout) => Err(TOO_LATE),
+        let work = move || {
+            let found = look_up(&name);
+            ask.0.state.lock().found = Some(found);
+        };
+        if start(Box::new(work)).is_ok() {
+            let mut state = reply.state.lock();
+            if !state.is_over {
+                reply.over.wait(&mut state, Some(timeout));
+            }
+            return match (state.found.take(), state.is_over) {
+                (Some(found), _) => Ok(found?),
+                (None, false) => Err(TOO_LATE),
                 // The thread has ended without a word, as with a panic in a look-up that is not std's.
-                Err(RecvTimeoutError::Disconnected) => Err(Error::HostNotFound),
+                (None, true) => Err(Error::HostNotFound),
             };
         }
         // No thread to be had: then the system's own time-outs have to do, as they have for everybody else.
