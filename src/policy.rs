@@ -30,6 +30,8 @@ pub struct Policy {
     pub(crate) proactive: bool,
     pub(crate) reactive: bool,
     stale: Window,
+    /// The share of a life by which the refresh of a token that a whole fleet got at once may come earlier, in percent.
+    spread: u32,
     leeway: Window,
     pub(crate) attempts: u32,
     backoff_first: Duration,
@@ -62,6 +64,7 @@ impl Default for Policy {
             proactive: true,
             reactive: true,
             stale: Window { percent: 20, at_most: Duration::from_secs(300) },
+            spread: 0,
             leeway: Window { percent: 5, at_most: Duration::from_secs(10) },
             attempts: 3,
             backoff_first: Duration::from_secs(1),
@@ -80,9 +83,9 @@ impl Default for Policy {
 impl Policy {
     /// Is every value usable?
     pub(crate) fn check(&self) -> Result<()> {
-        let problem = if self.stale.percent > 90 || self.leeway.percent > 90 {
-            "a window of more than 90 percent leaves a token no life; choose a smaller percentage for with_stale_window \
-             or with_leeway"
+        let problem = if self.stale.percent > 90 || self.leeway.percent > 90 || self.spread > 90 {
+            "a window of more than 90 percent leaves a token no life; choose a smaller percentage for with_stale_window, \
+             with_leeway or with_spread"
         } else if self.attempts == 0 {
             "a refresh needs at least one attempt: give with_attempts 1 or more"
         } else if self.backoff_first.is_zero() || self.backoff_first > self.backoff_limit {
@@ -101,10 +104,19 @@ impl Policy {
         Err(Error::invalid(problem))
     }
 
-    fn windows(&self, lifetime: Duration, ends_at: Tick, at_best: Duration, arrived: Option<Tick>) -> Life {
+    /// `spread`: the share of the life by which the stale window may begin earlier, by chance, in percent.
+    fn windows(
+        &self,
+        lifetime: Duration,
+        ends_at: Tick,
+        at_best: Duration,
+        arrived: Option<Tick>,
+        spread: u32,
+    ) -> Life {
         let before_end = |window: Duration| Some(ends_at.before(window));
         let leeway = self.leeway.of(lifetime);
-        let stale = self.jitter.less(self.stale.of(lifetime), 3, 0).max(leeway);
+        let earlier = self.jitter.less(lifetime / 100 * spread, 1, 1);
+        let stale = (self.jitter.less(self.stale.of(lifetime), 3, 0) + earlier).max(leeway);
         Life {
             stale_at: before_end(stale),
             expired_at: before_end(leeway),

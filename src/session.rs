@@ -169,7 +169,12 @@ impl Session {
         let mut life = shared.view().restored_life(&token);
         life.arrived = life.arrived.or(arrived);
         shared.flight.install(token.has_access(), |generation| {
-            shared.history.lock().begin_login();
+            let mut history = shared.history.lock();
+            history.begin_login();
+            if matches!(unsaved, Some(Unsaved::ByHand)) {
+                history.note_login_by_hand();
+            }
+            drop(history);
             if let (Some(store), Some(unsaved)) = (&shared.store, unsaved) {
                 store.mark_unsaved(unsaved);
             }

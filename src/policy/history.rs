@@ -16,6 +16,9 @@ pub(crate) struct History {
     failures: u32,
     /// Flights that reached nobody, in a row.
     unreached: u32,
+    /// Has a refresh succeeded since the session began, and since the last attempt that failed? Others may have begun, or been
+    /// kept waiting, at the same time.
+    is_on_its_own: bool,
     /// How many attempts ended in the unknown since the server last gave a clear answer.
     unknowns: u32,
     /// How many refreshes in a row have left the refresh token as it was.
@@ -46,7 +49,23 @@ impl History {
     pub(crate) fn count_success(&mut self, login: u64) {
         if login == self.login {
             (self.failures, self.unreached, self.unknowns) = (0, 0, 0);
+            self.is_on_its_own = true;
         }
+    }
+
+    /// Notes an attempt that is repeated within its flight.
+    pub(crate) fn note_failed_attempt(&mut self) {
+        self.is_on_its_own = false;
+    }
+
+    /// Notes a login, which comes when its user likes.
+    pub(crate) fn note_login_by_hand(&mut self) {
+        self.is_on_its_own = true;
+    }
+
+    /// Is it likely that a whole fleet gets its tokens now, and would come back for the next ones at the same time?
+    pub(crate) fn is_in_step(&self) -> bool {
+        !self.is_on_its_own
     }
 
     /// Notes what a refresh has done to the refresh token.
@@ -77,6 +96,8 @@ impl History {
     pub(crate) fn count_failure(&mut self, policy: &Policy, failure: Failure) -> Option<Duration> {
         let Failure { outcome, retry_after, login } = failure;
         let retry = outcome.retry();
+        // A busy server or none at all is everybody's trouble; a refusal is this session's.
+        self.is_on_its_own &= !matches!(outcome, Outcome::Unavailable | Outcome::Unreachable);
         let count = if retry == Retry::ShortBackoff { &mut self.unreached } else { &mut self.failures };
         *count = count.saturating_add(u32::from(login == self.login));
         let pause = policy.pause_after(*count, retry, retry_after);

@@ -40,6 +40,19 @@ impl Policy {
         self
     }
 
+    /// For a fleet: `percent` of a token's life by which its refresh comes earlier, by chance, if it is the session's first token,
+    /// or came after an attempt that found the server busy or unreachable. At most 90; zero unless set, which refreshes in the
+    /// stale window only.
+    ///
+    /// After an outage all devices of a fleet get their tokens at about the same time, and come back for the next ones
+    /// together, life after life. With `with_spread(60)` each refreshes once at any time after a third of the life, which
+    /// parts them. `docs/fleet.md` has a million of them.
+    #[must_use]
+    pub fn with_spread(mut self, percent: u32) -> Self {
+        self.spread = percent;
+        self
+    }
+
     /// The very last part, in which a token counts as expired already, since it must live until the server has read it:
     /// `percent` of the life, at most `at_most`. 5 % and 10 seconds unless set.
     #[must_use]
@@ -144,6 +157,11 @@ impl Policy {
     /// The per cent and the upper bound of [`with_stale_window`](Policy::with_stale_window).
     pub fn stale_window(&self) -> (u32, Duration) {
         (self.stale.percent, self.stale.at_most)
+    }
+
+    /// See [`with_spread`](Policy::with_spread).
+    pub fn spread(&self) -> u32 {
+        self.spread
     }
 
     /// The per cent and the upper bound of [`with_leeway`](Policy::with_leeway).

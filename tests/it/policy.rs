@@ -340,3 +340,52 @@ fn a_builder_refuses_what_makes_no_sense_and_says_what_to_do() {
         assert_eq!(build(policy).unwrap().token().unwrap().secret(), "t");
     }
 }
+
+/// At which age the first token of a session was refreshed, and the one after it, by calls every ten seconds. The calls numbered
+/// in `fail` find the server busy.
+fn ages_at_refresh(policy: Policy, life: u64, fail: &'static [usize]) -> [u64; 2] {
+    let clock = ManualClock::new(None);
+    let calls = AtomicUsize::new(0);
+    let source = move |_: Option<&Token>| match calls.fetch_add(1, Ordering::SeqCst) {
+        call if fail.contains(&call) => Err(SourceError::unavailable("busy")),
+        call => Ok(token(&format!("t{call}"), life)),
+    };
+    let session = Session::builder(source).policy(policy).clock(clock.clone()).build().unwrap();
+    let mut ages = Vec::new();
+    let (mut age, mut generation) = (0, 0);
+    while ages.len() < 3 {
+        let now = session.token().map_or(generation, |token| token.generation());
+        if now != generation {
+            ages.push(age);
+            (age, generation) = (0, now);
+        }
+        clock.advance(secs(10));
+        age += 10;
+    }
+    [ages[1], ages[2]]
+}
+
+#[test]
+fn with_a_spread_a_first_token_and_one_after_a_failure_are_refreshed_at_any_time_after_a_third_of_the_life() {
+    let usual = 3300..=3400;
+    let spreading = |seed| seeded(seed).with_spread(60);
+    let spread = |policy: &dyn Fn(u64) -> Policy, life, fail| -> [Vec<u64>; 2] {
+        let ages: Vec<[u64; 2]> = (0..40).map(|seed| ages_at_refresh(policy(seed), life, fail)).collect();
+        [0, 1].map(|token| ages.iter().map(|ages| ages[token]).collect())
+    };
+    let is_wide = |ages: &[u64]| {
+        let (first, last) = (*ages.iter().min().unwrap(), *ages.iter().max().unwrap());
+        (1140..=1800).contains(&first) && (3000..=3400).contains(&last)
+    };
+    let [first, second] = spread(&spreading, 3600, &[]);
+    assert!(is_wide(&first), "{first:?}");
+    assert!(second.iter().all(|age| usual.contains(age)), "{second:?}");
+    // The first refresh meets a busy server, which costs an attempt ahead of time and a pause.
+    let [_, second] = spread(&spreading, 3600, &[1]);
+    assert!(is_wide(&second), "{second:?}");
+    // Not unless it is asked for.
+    let [first, second] = spread(&seeded, 3600, &[]);
+    assert!(first.iter().chain(&second).all(|age| usual.contains(age)), "{first:?} {second:?}");
+    let error = Session::builder(|_: Option<&Token>| Ok(token("t", 1))).policy(Policy::new().with_spread(91)).build();
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::InvalidInput);
+}
