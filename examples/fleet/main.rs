@@ -1,0 +1,64 @@
+//! A million devices whose power comes back within one minute, and one token endpoint that cannot serve them all at once.
+//!
+//! `cargo run --release --example fleet` runs each device as what it is, a [`Session`] with its own policy, on a clock that is
+//! moved by hand; only the endpoint and the devices' programs are made up. It prints what the endpoint had to bear over six
+//! hours, draws it into `target/fleet.svg`, and fails if a fleet's policy does not keep what docs/fleet.md says. `--devices N` runs
+//! fewer, with an endpoint that is slower in proportion.
+
+#![allow(clippy::print_stdout, reason = "an example shows what it does")]
+
+mod model;
+mod picture;
+
+use std::error::Error;
+use std::time::{Duration, Instant};
+
+use model::{Load, Model, run};
+use ureq_auth::Policy;
+
+/// How long a token lives.
+const LIFE: Duration = Duration::from_secs(3600);
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let devices = match std::env::args().skip(1).collect::<Vec<_>>().as_slice() {
+        [] => 1_000_000,
+        [name, devices] if name == "--devices" => devices.parse()?,
+        _ => return Err("usage: fleet [--devices N]".into()),
+    };
+    // What it is compared with has a fiftieth of the devices: the shape is the same, and the time is shorter.
+    let few = (devices / 50).max(500);
+    let begin = Instant::now();
+    let mut loads = Vec::new();
+    for (name, devices, policy, retry_after) in [
+        ("with a spread of 60 %", devices, for_a_fleet as fn() -> Policy, true),
+        ("without jitter: all devices have one seed", few, for_a_fleet, true),
+        ("without backoff: a second between attempts", few, without_backoff, true),
+        ("without Retry-After", few, for_a_fleet, false),
+        ("the default policy, without a spread", few, Policy::new, true),
+    ] {
+        let progress = |hour: u32| println!("{name}: hour {hour} of 6, {:.1} s", begin.elapsed().as_secs_f32());
+        let one_seed = name.starts_with("without jitter");
+        let model = Model { name, devices, policy, one_seed, capacity: capacity(devices), retry_after, life: LIFE };
+        let load = run(&model, &progress)?;
+        println!("{load}\n");
+        loads.push(load);
+    }
+    std::fs::create_dir_all("target")?;
+    std::fs::write("target/fleet.svg", picture::draw(&loads))?;
+    println!("target/fleet.svg, {:.1} s in all", begin.elapsed().as_secs_f32());
+    loads.first().map_or(Ok(()), Load::check).map_err(Into::into)
+}
+
+/// How many calls a second the endpoint answers: 2,000 for a million devices.
+fn capacity(devices: u32) -> u32 {
+    (devices / 500).max(1)
+}
+
+/// What docs/fleet.md advises.
+fn for_a_fleet() -> Policy {
+    Policy::new().with_spread(60)
+}
+
+fn without_backoff() -> Policy {
+    for_a_fleet().with_backoff(Duration::from_secs(1), Duration::from_secs(1))
+}
