@@ -28,6 +28,10 @@ impl Request {
         let (method, path) = (method.to_owned(), path.to_owned());
         let mut headers = Vec::new();
         loop {
+            // A connection that is cut between two headers has sent no request.
+            if head.fill_buf()?.is_empty() {
+                return Err(ErrorKind::UnexpectedEof.into());
+            }
             let line = read_line(&mut head)?;
             if line.is_empty() {
                 break;
