@@ -52,17 +52,34 @@ fn cure(error: &ureq::Error) -> Option<&'static str> {
     const PRIVATE_CA: &str = "if the server has a certificate of a private CA, trust that CA: \
         configure(|config| config.tls_config(..)) with root_certs of its certificate, or, with the feature \
         platform-verifier, RootCerts::PlatformVerifier";
+    // A device without a battery begins in 1970. The error beside it says in seconds which time it took for now.
+    #[cfg(any(feature = "rustls", feature = "rustls-no-provider", feature = "native-tls"))]
+    const CLOCK_BEHIND: &str = "this machine's clock is behind the certificate's beginning: set the clock";
+    #[cfg(any(feature = "rustls", feature = "rustls-no-provider", feature = "native-tls"))]
+    const EXPIRED: &str =
+        "if this machine's clock is ahead, set it; if it is right, the server needs a new certificate";
     match error {
         #[cfg(any(feature = "rustls", feature = "rustls-no-provider"))]
         ureq::Error::Io(io) => match io.get_ref()?.downcast_ref()? {
             rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer) => Some(PRIVATE_CA),
+            rustls::Error::InvalidCertificate(
+                rustls::CertificateError::NotValidYet | rustls::CertificateError::NotValidYetContext { .. },
+            ) => Some(CLOCK_BEHIND),
+            rustls::Error::InvalidCertificate(
+                rustls::CertificateError::Expired | rustls::CertificateError::ExpiredContext { .. },
+            ) => Some(EXPIRED),
             rustls::Error::InvalidMessage(_) => {
                 Some("what answers at that port speaks no TLS: check the port, or begin the address with http://")
             }
             _ => None,
         },
+        // OpenSSL's words. Another library's go on with the cure for what is most common.
         #[cfg(feature = "native-tls")]
-        ureq::Error::NativeTls(_) => Some(PRIVATE_CA),
+        ureq::Error::NativeTls(error) => Some(match error.to_string() {
+            text if text.contains("not yet valid") => CLOCK_BEHIND,
+            text if text.contains("certificate has expired") => EXPIRED,
+            _ => PRIVATE_CA,
+        }),
         ureq::Error::Protocol(_) => Some("what answers at that port speaks no HTTP: check the address"),
         _ => None,
     }
