@@ -1,9 +1,10 @@
 //! `POST /token`.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 
+use portable_atomic::AtomicU64;
 use serde_json::json;
 
 use super::faults::{Drawn, Fault, Faults, Sends};

@@ -1,9 +1,10 @@
 //! What may not become of a login in a soak: it ends by the server's word alone, and the store never loses its token.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use portable_atomic::AtomicU64;
 use serde_json::{Value, json};
 use ureq_auth::{Error, ErrorKind, Exclusive, MemoryStore, Result, Session, Stored, TokenStore};
 

@@ -3,10 +3,11 @@
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use portable_atomic::AtomicU64;
 use serde_json::{Value, json};
 use ureq_auth::oauth2::RefreshToken;
 use ureq_auth::{Event, Fetch, Policy, Result, Session, SourceError, Token, TokenSource, TokenStore};
