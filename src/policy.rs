@@ -104,19 +104,10 @@ impl Policy {
         Err(Error::invalid(problem))
     }
 
-    /// `spread`: the share of the life by which the stale window may begin earlier, by chance, in percent.
-    fn windows(
-        &self,
-        lifetime: Duration,
-        ends_at: Tick,
-        at_best: Duration,
-        arrived: Option<Tick>,
-        spread: u32,
-    ) -> Life {
+    fn windows(&self, lifetime: Duration, ends_at: Tick, at_best: Duration, arrived: Option<Tick>) -> Life {
         let before_end = |window: Duration| Some(ends_at.before(window));
         let leeway = self.leeway.of(lifetime);
-        let earlier = self.jitter.less(lifetime / 100 * spread, 1, 1);
-        let stale = (self.jitter.less(self.stale.of(lifetime), 3, 0) + earlier).max(leeway);
+        let stale = self.jitter.less(self.stale.of(lifetime), 3, 0).max(leeway);
         Life {
             stale_at: before_end(stale),
             expired_at: before_end(leeway),

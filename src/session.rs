@@ -169,12 +169,7 @@ impl Session {
         let mut life = shared.view().restored_life(&token);
         life.arrived = life.arrived.or(arrived);
         shared.flight.install(token.has_access(), |generation| {
-            let mut history = shared.history.lock();
-            history.begin_login();
-            if matches!(unsaved, Some(Unsaved::ByHand)) {
-                history.note_login_by_hand();
-            }
-            drop(history);
+            shared.history.lock().begin_login();
             if let (Some(store), Some(unsaved)) = (&shared.store, unsaved) {
                 store.mark_unsaved(unsaved);
             }

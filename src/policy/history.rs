@@ -58,11 +58,6 @@ impl History {
         self.is_on_its_own = false;
     }
 
-    /// Notes a login, which comes when its user likes.
-    pub(crate) fn note_login_by_hand(&mut self) {
-        self.is_on_its_own = true;
-    }
-
     /// Is it likely that a whole fleet gets its tokens now, and would come back for the next ones at the same time?
     pub(crate) fn is_in_step(&self) -> bool {
         !self.is_on_its_own

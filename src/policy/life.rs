@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::Policy;
 use super::history::History;
+use super::{Policy, Window};
 use crate::clock::Tick;
 use crate::token::{Life, Token};
 
@@ -33,9 +33,13 @@ impl Policy {
         let issued = age.map_or(sent, |age| arrived.before(age).max(sent));
         let begin = if issued.after(lifetime.saturating_sub(leeway)) > arrived { issued } else { arrived };
         let ends_at = begin.after(lifetime);
+        let mut life = self.windows(lifetime, ends_at, ends_at.since(arrived), Some(arrived));
         // Whoever has just been switched on, or could not be served for a while, is most likely one of many.
-        let spread = if history.is_in_step() { self.spread } else { 0 };
-        self.windows(lifetime, ends_at, ends_at.since(arrived), Some(arrived), spread)
+        if self.spread > 0 && history.is_in_step() {
+            let spread = Window { percent: self.spread, at_most: Duration::MAX }.of(lifetime);
+            life.stale_at = life.stale_at.map(|at| at.before(self.jitter.less(spread, 1, 1)));
+        }
+        life
     }
 
     /// The same for a token of unknown age, from a store or from the user: here the wall clock is all there is.
@@ -47,7 +51,7 @@ impl Policy {
             // A clock that stands before the token came is wrong: the token is used, and a 401 decides.
             let age = clock.and_then(|clock| clock.checked_sub(received));
             let rest = lifetime.saturating_sub(age.unwrap_or_default());
-            return self.windows(lifetime, now.after(rest), lifetime, age.map(|age| now.before(age)), 0);
+            return self.windows(lifetime, now.after(rest), lifetime, age.map(|age| now.before(age)));
         }
         let granted = token.claimed_lifetime().or(token.expires_in());
         let rest = match (times.exp, clock) {
@@ -60,6 +64,6 @@ impl Policy {
         };
         let Some(rest) = rest else { return Life::default() };
         let lifetime = granted.unwrap_or(rest);
-        self.windows(lifetime, now.after(rest), lifetime, None, 0)
+        self.windows(lifetime, now.after(rest), lifetime, None)
     }
 }
