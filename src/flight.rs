@@ -247,11 +247,13 @@ impl<T, E: Clone> Flight<T, E> {
         old
     }
 
-    /// Has every waiter look at its deadline again: for a clock that is moved by hand.
-    pub(crate) fn poke(&self) {
+    /// Has all who watch look again. `joined`: so do those who have joined a flight, as for a clock that is moved by hand.
+    pub(crate) fn poke(&self, joined: bool) {
         // Under the mutex: a waiter that has read the old time but does not sleep yet would miss the notification.
         let state = self.state.lock();
-        self.wake_joined(&state);
+        if joined {
+            self.wake_joined(&state);
+        }
         self.changed.notify_all(&state);
     }
 

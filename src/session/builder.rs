@@ -140,7 +140,7 @@ impl SessionBuilder {
         let waiters: Weak<Shared> = Arc::downgrade(&shared);
         shared.clock.on_change(Arc::new(move || {
             if let Some(shared) = waiters.upgrade() {
-                shared.flight.poke();
+                shared.flight.poke(true);
             }
         }));
         let session = Session(shared);

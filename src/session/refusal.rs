@@ -84,8 +84,9 @@ impl Session {
         }
         let next = self.obtain(Request { replaces: Replaces::Refused(generation), ..Request::default() });
         if next.is_err() {
-            // During a pause no flight tells those who watch that the token is known to be bad.
-            shared.flight.poke();
+            // During a pause no flight tells those who watch that the token is known to be bad. Them alone: a whole crowd may
+            // come here, one by one.
+            shared.flight.poke(false);
         }
         next
     }

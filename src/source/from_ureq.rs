@@ -85,6 +85,9 @@ fn cure(error: &ureq::Error) -> Option<&'static str> {
     }
 }
 
+/// How std begins the error of a failed look-up, on every system with getaddrinfo(3). It has no kind that tells.
+const NOT_LOOKED_UP: &str = "failed to lookup address information";
+
 /// Did the request fail before a byte of it was sent? Then the refresh token is as good as before.
 fn never_sent(error: &ureq::Error) -> bool {
     use std::io::ErrorKind as Io;
@@ -98,14 +101,16 @@ fn never_sent(error: &ureq::Error) -> bool {
         | ureq::Error::Timeout(Timeout::Resolve | Timeout::Connect) => true,
         ureq::Error::Io(io) if refused_certificate(io) => true,
         // These come from connect(2) alone. A reset or a broken pipe may come after the server has read the request.
-        ureq::Error::Io(io) => matches!(
-            io.kind(),
-            Io::ConnectionRefused
-                | Io::AddrNotAvailable
-                | Io::HostUnreachable
-                | Io::NetworkUnreachable
-                | Io::NetworkDown
-        ),
+        ureq::Error::Io(io) => {
+            matches!(
+                io.kind(),
+                Io::ConnectionRefused
+                    | Io::AddrNotAvailable
+                    | Io::HostUnreachable
+                    | Io::NetworkUnreachable
+                    | Io::NetworkDown
+            ) || io.to_string().starts_with(NOT_LOOKED_UP)
+        }
         _ => false,
     }
 }

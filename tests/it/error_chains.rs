@@ -164,3 +164,11 @@ fn a_cause_that_says_more_is_there() {
     let wrapped = through_a_session(move || error.clone().into());
     assert_eq!(chain(&wrapped)[1..], ["the lamp is out"]);
 }
+
+#[test]
+fn a_name_that_cannot_be_looked_up_has_spent_no_refresh_token() {
+    // Longer than a label can be (RFC 1035 section 2.3.4), so that no server is asked. The error has no kind that tells.
+    let error = std::net::ToSocketAddrs::to_socket_addrs(&(format!("{}.invalid", "a".repeat(64)), 80)).unwrap_err();
+    let error = SourceError::from(UreqError::Io(error));
+    assert_eq!(error.outcome(), ureq_auth::Outcome::Unreachable, "{error}");
+}

@@ -235,7 +235,7 @@ fn on_a_manual_clock() -> (Arc<Gate>, ManualClock) {
     let poked = Arc::downgrade(&gate);
     clock.on_change(Arc::new(move || {
         if let Some(gate) = poked.upgrade() {
-            gate.poke();
+            gate.poke(true);
         }
     }));
     (gate, clock)
