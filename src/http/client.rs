@@ -38,10 +38,10 @@ const MAX_IDLE: usize = 1024;
 ///
 /// - To one of its origins, without an `Authorization` header of the caller's (or a password in the address): the session's
 ///   token goes with it. All other calls go out as they came.
-/// - A 401 that is the token's fault: one refresh for all threads, then the same request again, once. A new token that the
-///   API may not know yet is sent again first ([`Policy::with_token_lag`](crate::Policy::with_token_lag)). Not its fault is a
-///   401 with `insufficient_scope` or `insufficient_user_authentication`, or with challenges of other schemes only. For an API
-///   that says it in another way, there is [`refused_if`](ClientBuilder::refused_if).
+/// - A 401 that is the token's fault: one refresh for all threads, then the same request again, once. A new token that the API
+///   may not know yet is sent again first ([`Policy::with_token_lag`](crate::Policy::with_token_lag)). Not its fault is a 401 with
+///   `insufficient_scope` or `insufficient_user_authentication`, or with challenges of other schemes only. An API that says it
+///   in another way needs [`refused_if`](ClientBuilder::refused_if).
 /// - A redirect: followed with the token as long as it stays in the origins, port included, and without it from there on.
 ///   Of the caller's headers, only those that are no credentials go along to another origin (RFC 9110 §15.4): `Accept`,
 ///   `Accept-Charset`, `Accept-Encoding`, `Accept-Language`, `Cache-Control`, `If-Match`, `If-Modified-Since`, `If-None-Match`,
@@ -63,8 +63,7 @@ const MAX_IDLE: usize = 1024;
 /// ([`Policy::with_wait_timeout`](crate::Policy::with_wait_timeout)). A call that is redirected or sent again has it anew
 /// each time.
 ///
-/// No time-out cuts short the look-up of a name, which is on the calling thread, but `timeout_resolve`: that has a thread
-/// started for each, and is without one where none can be had.
+/// A name is looked up on the calling thread, which no time-out cuts short but `timeout_resolve`, by a thread for each look-up.
 ///
 /// The pool is sized for threads (1024 idle connections, where ureq keeps 3 a host and 10 in all): a crowd that waited for a
 /// refresh would otherwise open new connections all at once, over TLS a storm of handshakes. It keeps as many as there were
@@ -232,13 +231,11 @@ impl ClientBuilder {
     /// Makes a response a refusal of the token if `rule` says so, beside the 401s that are one already: for an API that
     /// says it by another status, scheme or body. The token is refreshed then, and the request sent again.
     ///
-    /// That is once, unless the token is new: an API that may not know it yet gets the request up to eight times in all
-    /// ([`Policy::with_token_lag`](crate::Policy::with_token_lag)). So a rule on a 2xx must be sure that the API has done
-    /// nothing, above all for a `POST`.
+    /// That is once, but up to eight times in all where the API may not know the token yet (see [`Client`]). So a rule on a 2xx
+    /// must be sure that the API has done nothing, above all for a `POST`.
     ///
-    /// The rule is asked about each response to a request with the token, but not about a 101. It runs on the caller's thread
-    /// and must be quick; if it panics, so does the call. A second call of this, or of
-    /// [`refused_only_if`](ClientBuilder::refused_only_if), replaces the first.
+    /// The rule is asked about each response to a request with the token but a 101. It runs on the caller's thread and must be
+    /// quick; if it panics, so does the call. This or [`refused_only_if`](ClientBuilder::refused_only_if) replaces an earlier rule.
     ///
     /// ```
     /// # fn show(builder: ureq_auth::ClientBuilder) -> ureq_auth::ClientBuilder {
@@ -284,8 +281,7 @@ impl ClientBuilder {
     /// and [`Issuer`](crate::oauth2::Issuer) have the same.
     ///
     /// Which requests get the token is decided by their address, not by where a connector or resolver leads them: what
-    /// stands behind these two gets the token. Whether TLS is used is up to the connector. The body of a 401 is not read ahead
-    /// over it, since nothing could cut that short: a replay costs a connection.
+    /// stands behind these two gets the token. TLS is up to the connector. A 401's body is not read: a replay costs a connection.
     ///
     /// ```no_run
     /// use ureq::Agent;

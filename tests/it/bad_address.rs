@@ -65,15 +65,20 @@ fn a_token_that_nobody_accepts_is_the_loop_breakers() {
     assert_eq!((scene.session.stats().address_refusals, scene.session.stats().ignored_refusals), (0, 1));
 }
 
-#[test]
-fn after_five_minutes_one_refresh_is_tried_for_it() {
-    let scene = scene(2);
-    let session = &scene.session;
+/// Has "bad" refuse two tokens in a row, and "good" accept each, the present one included.
+fn known_as_bad(session: &Session) {
     for _ in 0..2 {
         accept(session, "good");
         refuse(session, "bad");
     }
     accept(session, "good");
+}
+
+#[test]
+fn after_five_minutes_one_refresh_is_tried_for_it() {
+    let scene = scene(2);
+    let session = &scene.session;
+    known_as_bad(session);
     scene.clock.advance(secs(300) - millis(1));
     accept(session, "good");
     assert!(!refuse(session, "bad"));
@@ -88,11 +93,7 @@ fn after_five_minutes_one_refresh_is_tried_for_it() {
 fn where_nobody_is_accepted_any_more_a_refresh_is_tried_after_a_moment() {
     let scene = scene(2);
     let session = &scene.session;
-    for _ in 0..2 {
-        accept(session, "good");
-        refuse(session, "bad");
-    }
-    accept(session, "good");
+    known_as_bad(session);
     scene.clock.advance(millis(249));
     assert!(!refuse(session, "bad"));
     scene.clock.advance(millis(1));
