@@ -16,7 +16,7 @@ use crate::clock::{Seconds, Tick};
 use crate::events::{Event, Stats};
 use crate::flight::{Entry, Waited, Watched};
 use crate::source::SourceError;
-use crate::token::{Origin, Token};
+use crate::token::{Publication, Token};
 use crate::{Error, ErrorKind, Result};
 
 pub use builder::SessionBuilder;
@@ -109,7 +109,7 @@ impl Session {
     /// this session's source or observer, where it would wait for itself.
     pub fn wait_for_change(&self, after: &Token, timeout: Duration) -> Result<Option<Arc<Token>>> {
         let shared = &*self.0;
-        let Origin { session, generation } = after.origin;
+        let Publication { session, generation } = after.origin;
         if session != shared.id {
             return Err(Error::invalid(
                 "the token is not of this session: pass the one that this session returned last",

@@ -34,7 +34,7 @@ pub struct Token {
     received_at: Option<Duration>,
     times: Times,
     pub(crate) life: Life,
-    pub(crate) origin: Origin,
+    pub(crate) origin: Publication,
     /// Has the API taken this token at least once? Then its later refusal is a revocation, not the API's own trouble.
     accepted: AtomicBool,
 }
@@ -58,7 +58,7 @@ pub(crate) struct Life {
 
 /// Which session published a token, and as its how-manieth.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Origin {
+pub(crate) struct Publication {
     pub(crate) session: usize,
     pub(crate) generation: u64,
 }
@@ -104,7 +104,7 @@ impl Token {
             received_at: None,
             times,
             life: Life::default(),
-            origin: Origin::default(),
+            origin: Publication::default(),
             accepted: AtomicBool::new(false),
         })
     }

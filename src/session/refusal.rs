@@ -11,7 +11,7 @@ use crate::events::{Event, Reason};
 use crate::policy::Address;
 #[cfg(any(feature = "ureq", test))]
 use crate::policy::{Next, Sent};
-use crate::token::{Origin, Token};
+use crate::token::{Publication, Token};
 use crate::{Error, ErrorKind, Result};
 
 /// What becomes of a refusal that was reported.
@@ -56,7 +56,7 @@ impl Session {
 
     pub(crate) fn rejected_at(&self, token: &Token, address: Option<Address>) -> Result<Arc<Token>> {
         let shared = &*self.0;
-        let Origin { session, generation } = token.origin;
+        let Publication { session, generation } = token.origin;
         if session != shared.id {
             return Err(Error::invalid(
                 "the refused token is not of this session: report it to the session it came from",

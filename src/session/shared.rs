@@ -14,7 +14,7 @@ use crate::flight::{Flight, Need, Schedule};
 use crate::policy::{Freshness, History, Policy};
 use crate::source::TokenSource;
 use crate::sync::Leaf;
-use crate::token::{Life, Origin, Secret, Token};
+use crate::token::{Life, Publication, Secret, Token};
 
 /// How long the drop of a session waits for the store's lock.
 const LAST_CHANCE: Duration = Duration::from_secs(2);
@@ -110,7 +110,7 @@ impl Shared {
 
     pub(super) fn seal(&self, mut token: Token, life: Life, generation: u64) -> Token {
         token.life = life;
-        token.origin = Origin { session: self.id, generation };
+        token.origin = Publication { session: self.id, generation };
         token
     }
 
