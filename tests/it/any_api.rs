@@ -1,7 +1,6 @@
 //! APIs that say it in another way: what a refusal looks like.
 
 use std::io::Write as _;
-use std::sync::{Arc, Mutex};
 
 use ureq_auth::{Client, ClientBuilder, Clock as _, ManualClock, NotReplayed, Session, Token};
 
@@ -166,8 +165,8 @@ fn a_rule_sees_a_compressed_body_decoded_and_so_does_the_caller() {
     zipped.extend_from_slice(&16_u32.to_le_bytes());
     let server = Server::script([Answer::ok(&zipped).header("Content-Encoding", "gzip")]);
     let (builder, _) = builder_of(&server);
-    let seen = Arc::new(Mutex::new(Vec::new()));
-    let looks = Arc::clone(&seen);
+    let seen = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let looks = seen.clone();
     let client = builder.refused_if(move |answer| {
         *looks.lock().unwrap() = answer.body().to_vec();
         answer.json_is("/error", "expired")

@@ -36,7 +36,7 @@ const GZIP: &[u8] = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\xff\x2b\xcf\xc8\x57\x
 
 #[test]
 fn a_401s_connection_serves_the_replay_however_its_body_is_framed() {
-    let mut answers = vec![
+    let answers = vec![
         ("length", Answer::refused()),
         ("nothing", Answer::new(401)),
         ("chunked", chunked_401("who are you?")),
@@ -53,19 +53,24 @@ fn a_401s_connection_serves_the_replay_however_its_body_is_framed() {
         ),
     ];
     #[cfg(feature = "gzip")]
-    {
-        answers.push(("gzip", Answer::new(401).header("Content-Encoding", "gzip").body(GZIP)));
-        let head = b"HTTP/1.1 401 No\r\nContent-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n20\r\n";
-        let both = [head, GZIP, b"\r\n0\r\n\r\n"].concat();
-        assert_eq!(GZIP.len(), 0x20);
-        answers.push(("gzip, chunked", Answer::written(move |stream| send(stream, &both))));
-    }
+    let answers = answers.into_iter().chain(zipped());
     for (name, answer) in answers {
         let server = Server::script([answer, Answer::ok("fine")]);
         let (client, _) = client_of(&server);
         assert_eq!(text(client.post(server.url("/")).send("x")), "fine", "{name}");
         assert_eq!((server.count(), server.connections()), (2, 1), "{name}");
     }
+}
+
+#[cfg(feature = "gzip")]
+fn zipped() -> [(&'static str, Answer); 2] {
+    let head = b"HTTP/1.1 401 No\r\nContent-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n20\r\n";
+    let both = [head, GZIP, b"\r\n0\r\n\r\n"].concat();
+    assert_eq!(GZIP.len(), 0x20);
+    [
+        ("gzip", Answer::new(401).header("Content-Encoding", "gzip").body(GZIP)),
+        ("gzip, chunked", Answer::written(move |stream| send(stream, &both))),
+    ]
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ureq_auth::oauth2::{ClientCredentials, DeviceCode, Issuer, Revocation};
+use ureq_auth::oauth2::{ClientCredentials, Issuer, Revocation};
 use ureq_auth::{Client, Error, ErrorKind, ManualClock, Policy, Session, SourceError, Token, TokenSource};
 
 use crate::client::session;
@@ -29,6 +29,7 @@ mod with_tls {
     use std::thread;
 
     use ureq::tls::{Certificate, RootCerts, TlsConfig};
+    use ureq_auth::oauth2::DeviceCode;
 
     use super::*;
     use crate::tls;

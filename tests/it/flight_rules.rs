@@ -286,6 +286,23 @@ fn rule_4_every_change_out_of_refreshing_wakes_all_waiters() {
     }
 }
 
+#[test]
+fn moving_the_clock_wakes_those_who_wait_for_it() {
+    let gate = Gate::default();
+    let scene = Scene::expired(vec![held(&gate, gives("t2", 300))]);
+    let leader = scene.ask();
+    gate.await_entered();
+    let session = scene.session.clone();
+    let waiters = crowd(MANY, move |_| session.token());
+    scene.watch.await_waiters(MANY);
+    // Nobody else wakes them: the leader stands at the gate, and no real time passes on this clock.
+    scene.clock.advance(secs(3 * 3600));
+    assert!(waiters.gather().into_iter().all(|token| token.unwrap_err().kind() == ErrorKind::Timeout));
+    assert_eq!(scene.watch.count(|seen| matches!(seen, Seen::WaitEnded { timed_out: true, .. })), MANY);
+    gate.open();
+    assert_eq!(leader.result().unwrap().secret(), "t2");
+}
+
 /// What a source gets that asks its own session.
 pub(crate) fn reentrant() -> SourceError {
     let later = Later::default();

@@ -1,10 +1,7 @@
 //! The grants against a token endpoint with fixed answers.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
+use std::io::Read as _;
+use std::net::TcpListener;
 use std::time::Duration;
 
 use mockito::{Matcher, Mock, Server, ServerGuard};
@@ -12,6 +9,8 @@ use ureq::SendBody;
 use ureq::middleware::MiddlewareNext;
 use ureq_auth::oauth2::{ClientCredentials, RefreshToken};
 use ureq_auth::{Error, ErrorKind, ManualClock, Policy, Session, Token, TokenSource};
+
+use crate::server::{self, Answer};
 
 /// A session that asks once, and takes no time for its pauses.
 fn session(source: impl TokenSource + 'static) -> Session {
@@ -297,48 +296,37 @@ fn debug_shows_no_secret() {
 
 #[test]
 fn every_token_request_has_a_connection_of_its_own() {
-    let endpoint = Endpoint::start(|stream, requests| {
-        // Kept open, as a server does that hopes for more.
-        while read_request(stream) {
-            requests.fetch_add(1, Ordering::SeqCst);
-            let body = r#"{"access_token":"abc"}"#;
-            let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: keep-alive";
-            write!(stream.get_mut(), "{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len()).unwrap();
-        }
-    });
-    let source = RefreshToken::new(&endpoint.url, "c", "r").configure(|config| config.max_idle_connections(9));
+    // It keeps its connections open, as a server does that hopes for more.
+    let server = server::Server::start(|_| Answer::ok(r#"{"access_token":"abc"}"#));
+    let source = RefreshToken::new(server.url("/token"), "c", "r").configure(|config| config.max_idle_connections(9));
     let session = session(source);
     let mut token = session.token().unwrap();
     for _ in 0..2 {
         session.accepted(&token);
         token = session.rejected(&token).unwrap();
     }
-    assert_eq!((endpoint.accepts.load(Ordering::SeqCst), endpoint.requests.load(Ordering::SeqCst)), (3, 3));
+    assert_eq!((server.connections(), server.count()), (3, 3));
 }
 
 #[test]
 fn a_lost_answer_is_unknown_where_a_repeat_could_cost_the_login() {
-    for answer in ["", "HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{\"access_token\":\"abc\""] {
-        let endpoint = Endpoint::start(move |stream, _| {
-            read_request(stream);
-            stream.get_mut().write_all(answer.as_bytes()).unwrap();
-        });
-        let error = session(RefreshToken::new(&endpoint.url, "c", "first-refresh")).token().unwrap_err();
+    for answer in [Answer::wire(|_| ()), Answer::ok(r#"{"access_token":"abc""#).torn()] {
+        let server = server::Server::script([answer.clone(), answer]);
+        let url = server.url("/token");
+        let error = session(RefreshToken::new(&url, "c", "first-refresh")).token().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unknown, "{error}");
-        let error = session(ClientCredentials::new(&endpoint.url, "c", "s")).token().unwrap_err();
+        let error = session(ClientCredentials::new(&url, "c", "s")).token().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+        assert_eq!(server.count(), 2);
     }
 }
 
 #[test]
 fn an_error_that_breaks_off_has_issued_no_token() {
-    let endpoint = Endpoint::start(|stream, _| {
-        read_request(stream);
-        let answer = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 99\r\n\r\n{\"error\":";
-        stream.get_mut().write_all(answer).unwrap();
-    });
-    let error = session(RefreshToken::new(&endpoint.url, "c", "first-refresh")).token().unwrap_err();
+    let server = server::Server::script([Answer::new(400).body(r#"{"error":"#).torn()]);
+    let error = session(RefreshToken::new(server.url("/token"), "c", "first-refresh")).token().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    assert_eq!(server.count(), 1);
 }
 
 #[test]
@@ -364,46 +352,4 @@ fn what_fails_before_the_form_was_taken_has_spent_nothing() {
     };
     assert_eq!(session(failing(0)).token().unwrap_err().kind(), ErrorKind::Unavailable);
     assert_eq!(session(failing(1)).token().unwrap_err().kind(), ErrorKind::Unknown);
-}
-
-/// A listener that hands each connection to `serve`, and counts.
-struct Endpoint {
-    url: String,
-    accepts: Arc<AtomicUsize>,
-    requests: Arc<AtomicUsize>,
-}
-
-impl Endpoint {
-    fn start(serve: impl Fn(&mut BufReader<TcpStream>, &AtomicUsize) + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}/token", listener.local_addr().unwrap());
-        let (accepts, requests) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-        let endpoint = Endpoint { url, accepts: accepts.clone(), requests: requests.clone() };
-        let serve = Arc::new(serve);
-        thread::spawn(move || {
-            for stream in listener.incoming() {
-                accepts.fetch_add(1, Ordering::SeqCst);
-                let (serve, requests) = (serve.clone(), requests.clone());
-                thread::spawn(move || serve(&mut BufReader::new(stream.unwrap()), &requests));
-            }
-        });
-        endpoint
-    }
-}
-
-/// Reads one request to its end. False: the client has closed the connection.
-fn read_request(stream: &mut BufReader<TcpStream>) -> bool {
-    let mut length = 0;
-    loop {
-        let mut line = String::new();
-        if stream.read_line(&mut line).unwrap_or(0) == 0 {
-            return false;
-        }
-        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-            length = value.trim().parse().unwrap();
-        }
-        if line == "\r\n" {
-            return stream.read_exact(&mut vec![0; length]).is_ok();
-        }
-    }
 }

@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use ureq_auth::{ErrorKind, ManualClock, Policy, Reason, Session, Token};
 
-use crate::support::{
-    Gate, MANY, Scene, Script, Seen, Step, WALL, crowd, gives, held, jwt, millis, secs, step, token, unavailable,
-};
+use crate::support::{MANY, Scene, Script, Step, WALL, crowd, gives, jwt, millis, secs, step, token, unavailable};
 
 const HOUR: u64 = 3600;
 
@@ -331,23 +329,6 @@ fn a_token_set_later_is_held_against_the_servers_clock_where_that_was_learned() 
         scene.session.set(exp_only(WALL + 50 + 300)).unwrap();
         assert_lives_for(&scene, secs(300));
     }
-}
-
-#[test]
-fn moving_the_clock_wakes_those_who_wait_for_it() {
-    let gate = Gate::default();
-    let scene = Scene::expired(vec![held(&gate, gives("t2", 300))]);
-    let leader = scene.ask();
-    gate.await_entered();
-    let session = scene.session.clone();
-    let waiters = crowd(MANY, move |_| session.token());
-    scene.watch.await_waiters(MANY);
-    // Nobody else wakes them: the leader stands at the gate, and no real time passes on this clock.
-    scene.clock.advance(secs(3 * HOUR));
-    assert!(waiters.gather().into_iter().all(|token| token.unwrap_err().kind() == ErrorKind::Timeout));
-    assert_eq!(scene.watch.count(|seen| matches!(seen, Seen::WaitEnded { timed_out: true, .. })), MANY);
-    gate.open();
-    assert_eq!(leader.result().unwrap().secret(), "t2");
 }
 
 #[test]

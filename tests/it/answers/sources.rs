@@ -106,7 +106,7 @@ fn gets_a_little(agent: &Agent, url: &str) -> Result<Token, SourceError> {
 #[test]
 fn what_a_page_makes_of_a_source_with_question_marks_is_no_end() {
     let page = "<html>\n<h1>Welcome to the hotel's network</h1></html>";
-    let ways: [(&str, Answer, Way, ErrorKind); 9] = [
+    let ways: &[(&str, Answer, Way, ErrorKind)] = &[
         ("a page", Answer::ok(page), gets, ErrorKind::Unknown),
         ("nothing", Answer::ok(""), gets, ErrorKind::Unknown),
         ("a long page", Answer::ok(page.repeat(100)), gets_a_little, ErrorKind::Unknown),
@@ -118,7 +118,7 @@ fn what_a_page_makes_of_a_source_with_question_marks_is_no_end() {
         #[cfg(feature = "gzip")]
         ("no gzip", Answer::ok(page).header("Content-Encoding", "gzip"), gets, ErrorKind::Unknown),
     ];
-    for (name, answer, way, kind) in ways {
+    for (name, answer, way, kind) in ways.iter().cloned() {
         let fault = Arc::new(Mutex::new(Some(answer)));
         let meets = Arc::clone(&fault);
         let server = Server::start(move |_| meets.lock().unwrap().clone().unwrap_or_else(|| Answer::ok("token-2")));
