@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ureq_auth::{ErrorKind, ManualClock, Policy, Reason, Session, Token};
+use ureq_auth::{ManualClock, Policy, Reason, Session, Token};
 
 use crate::support::{MANY, Scene, Script, Step, WALL, crowd, gives, jwt, millis, secs, step, token, unavailable};
 
