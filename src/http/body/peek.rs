@@ -21,7 +21,7 @@ pub(crate) struct Peek {
     mime_type: Option<String>,
     charset: Option<String>,
     length: Option<u64>,
-    /// Can the wait for its rest be cut short? Only then is it read for its connection's sake.
+    /// Can the wait for its rest be cut short? Only then is it read for its connection's sake, and until it was once.
     bounded: bool,
 }
 
@@ -49,8 +49,11 @@ impl Peek {
             at_most_a_moment(|| {
                 while self.has_more() {
                     match self.read_on() {
-                        // The next one to read it may have more time.
-                        Some(error) if has_timed_out(&error) => break,
+                        // The next one to read it may have more time. But not the rule's next question: its call waits.
+                        Some(error) if has_timed_out(&error) => {
+                            self.bounded = false;
+                            break;
+                        }
                         Some(error) => self.end = Some(Err(error)),
                         None => {}
                     }
@@ -105,5 +108,48 @@ impl Read for Rest {
             0 => self.error.take().map_or_else(|| self.rest.read(buffer), Err),
             count => Ok(count),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    /// A body that halts after its first bytes, and counts how often it is waited for.
+    struct Halting(Cursor<&'static [u8]>, Arc<AtomicUsize>);
+
+    impl Read for Halting {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            match self.0.read(buffer)? {
+                0 => {
+                    self.1.fetch_add(1, Ordering::SeqCst);
+                    Err(io::Error::other(ureq::Error::Timeout(ureq::Timeout::RecvBody)))
+                }
+                count => Ok(count),
+            }
+        }
+    }
+
+    #[test]
+    fn the_rest_of_a_body_is_waited_for_once_however_many_questions_are_asked() {
+        let waits = Arc::new(AtomicUsize::new(0));
+        let body = Halting(Cursor::new(b"{\"code\":7}"), Arc::clone(&waits));
+        let rest = Body::builder().reader(body).into_reader();
+        let mut peek = Peek {
+            begin: Vec::new(),
+            rest,
+            end: None,
+            mime_type: None,
+            charset: None,
+            length: Some(99),
+            bounded: true,
+        };
+        for _ in 0..5 {
+            assert_eq!(peek.read(&mut |begin| begin.ends_with(b"}")), b"{\"code\":7}");
+        }
+        assert_eq!(waits.load(Ordering::SeqCst), 1);
     }
 }
