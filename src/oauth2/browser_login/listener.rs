@@ -20,8 +20,11 @@ use zeroize::Zeroizing;
 use super::page;
 use crate::clock::Tick;
 
-/// A request of at most this size is read: a browser sends the cookies of every program on this machine.
-const MAX_HEAD: usize = 16 * 1024;
+/// How much of a request is kept: more than enough for its line.
+const MAX_KEPT: usize = 16 * 1024;
+
+/// How long a request's head may be: a browser sends the cookies of every program on this machine, whatever its port.
+const MAX_HEAD: usize = 256 * 1024;
 
 /// A browser opens a few, some of them in advance. macOS lets a program have 256 files open.
 const MAX_CONNECTIONS: usize = 64;
@@ -62,6 +65,8 @@ struct Connection {
     /// As long as a request may be, or empty as long as nothing has come. The code is in there.
     head: Zeroizing<Vec<u8>>,
     length: usize,
+    /// How much was left out of `head`.
+    skipped: usize,
 }
 
 impl Listener {
@@ -96,7 +101,7 @@ impl Listener {
             }
             // An error is of one connection, or of this machine, which may have too many files open for now.
             let Ok((stream, _)) = self.socket.accept() else { return };
-            let mut connection = Connection { stream, since: now, head: Zeroizing::default(), length: 0 };
+            let mut connection = Connection { stream, since: now, head: Zeroizing::default(), length: 0, skipped: 0 };
             if connection.stream.set_nonblocking(true).is_ok() && connection.serve(visitors) {
                 self.open.push(connection);
             }
@@ -125,15 +130,15 @@ impl Connection {
                 // Memory is for those who send something.
                 match self.stream.peek(&mut [0]) {
                     Ok(0) => return false,
-                    Ok(_) => self.head = Zeroizing::new(vec![0; MAX_HEAD]),
+                    Ok(_) => self.head = Zeroizing::new(vec![0; MAX_KEPT]),
                     Err(error) => return is_for_later(&error),
                 }
             }
-            let Some(rest) = self.head.get_mut(self.length..).filter(|rest| !rest.is_empty()) else {
+            if self.length == MAX_KEPT && !self.skip() {
                 self.send(&page::page("431 Request Header Fields Too Large", "The request is too long."));
                 return false;
-            };
-            match self.stream.read(rest) {
+            }
+            match self.stream.read(self.head.get_mut(self.length..).unwrap_or_default()) {
                 Ok(0) => return false,
                 Ok(read) => self.length += read,
                 Err(error) => return is_for_later(&error),
@@ -143,6 +148,20 @@ impl Connection {
                 return false;
             }
         }
+    }
+
+    /// Makes room: of what comes after the request line, only the end of the head is looked for. False if it is too long.
+    fn skip(&mut self) -> bool {
+        let line = self.come().iter().position(|byte| *byte == b'\n').map_or(MAX_KEPT, |end| end + 1);
+        // The end may have begun already. What stands before it keeps the line's own end from being taken for a part of it.
+        let end = self.length.saturating_sub(3)..self.length;
+        let Some(kept) = self.head.get_mut(line..).filter(|rest| rest.len() > 1 + end.len()) else { return false };
+        let begin = kept.len() - end.len();
+        kept.copy_within(begin.., 1);
+        kept.iter_mut().take(1).for_each(|byte| *byte = b'-');
+        self.length = line + 1 + end.len();
+        self.skipped += end.end - self.length;
+        self.skipped <= MAX_HEAD - MAX_KEPT
     }
 
     /// Small enough for the buffer of a connection that nothing was sent on yet: whoever does not take it does not get it.

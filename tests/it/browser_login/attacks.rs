@@ -98,12 +98,35 @@ fn of_requests_in_a_row_on_one_connection_only_the_first_counts() {
 }
 
 #[test]
+fn a_callback_is_taken_with_the_cookies_of_every_program_on_this_machine() {
+    // Wherever the first 16 KiB end, even in the middle of the head's end.
+    for more in (0..8).chain([100_000, 200_000]) {
+        let site = Site::with("");
+        let (browser, open) = browser(move |page| {
+            let head = |code: &str| {
+                let begin = format!("GET {} HTTP/1.1\r\nCookie: ", page.back(code));
+                let cookies = "x".repeat(16 * 1024 - begin.len() - 4 + more);
+                format!("{begin}{cookies}\r\n\r\n")
+            };
+            // A stranger's, so that it is the first line that counts.
+            let smuggled = head("state=guess&code=bad") + &head("code=bad");
+            assert!(page.send(&smuggled).starts_with("HTTP/1.1 400 "));
+            assert!(page.send(&head("code=good")).starts_with("HTTP/1.1 303 "));
+            page.get("/login-finished")
+        });
+        site.login().log_in(open).unwrap();
+        assert!(browser.result().contains("200 OK"));
+        assert_eq!(fields(&site.asked()[0].text())["code"], "good");
+    }
+}
+
+#[test]
 fn a_head_that_is_too_long_is_refused_and_the_login_goes_on() {
     let site = Site::with("");
     let (browser, open) = browser(|page| {
         // With the right line, too: what follows it is somebody's cookies.
         let line = format!("GET {} HTTP/1.1\r\n", page.back("code=bad"));
-        let response = page.send(&format!("{line}Cookie: {}", "x".repeat(16 * 1024 - line.len() - 8)));
+        let response = page.send(&format!("{line}Cookie: {}", "x".repeat(256 * 1024 + 10)));
         assert!(response.starts_with("HTTP/1.1 431 "), "{response}");
         page.come_back("code=good")
     });
