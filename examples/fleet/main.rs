@@ -11,6 +11,7 @@ mod model;
 mod picture;
 
 use std::error::Error;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use model::{Load, Model, run};
@@ -25,8 +26,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         [name, devices] if name == "--devices" => devices.parse()?,
         _ => return Err("usage: fleet [--devices N]".into()),
     };
-    // What it is compared with has a fiftieth of the devices: the shape is the same, and the time is shorter.
-    let few = (devices / 50).max(500);
+    // What it is compared with has a tenth of the devices: the shape is the same, and the time is shorter.
+    let few = (devices / 10).max(500);
     let begin = Instant::now();
     let mut loads = Vec::new();
     for (name, devices, policy, retry_after) in [
@@ -36,7 +37,16 @@ fn main() -> Result<(), Box<dyn Error>> {
         ("without Retry-After", few, for_a_fleet, false),
         ("the default policy, without a spread", few, Policy::new, true),
     ] {
-        let progress = |hour: u32| println!("{name}: hour {hour} of 6, {:.1} s", begin.elapsed().as_secs_f32());
+        println!("{name}: {devices} devices are made");
+        let told = AtomicU32::new(begin.elapsed().as_secs() as u32);
+        let progress = |simulated: Duration| {
+            let now = begin.elapsed().as_secs() as u32;
+            // One thread alone tells.
+            if now > told.load(Ordering::Relaxed) + 1 {
+                told.store(now, Ordering::Relaxed);
+                println!("{name}: minute {} of 360, {now} s", simulated.as_secs() / 60);
+            }
+        };
         let one_seed = name.starts_with("without jitter");
         let model = Model { name, devices, policy, one_seed, capacity: capacity(devices), retry_after, life: LIFE };
         let load = run(&model, &progress)?;

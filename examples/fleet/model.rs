@@ -108,6 +108,16 @@ struct Device {
     fresh: Duration,
 }
 
+/// When a device's calls ask the endpoint for something, by its policy.
+#[derive(Clone, Copy)]
+struct Early {
+    /// By how much before its end a token is refreshed at the earliest: always, and the more where there is a spread.
+    window: Duration,
+    spread: Duration,
+    /// How long a call waits for a pause to end.
+    patience: Duration,
+}
+
 /// Half of the devices, on one thread.
 struct Half {
     devices: Vec<Device>,
@@ -157,7 +167,7 @@ impl Half {
         }
     }
 
-    fn pass(&mut self, second: usize, window: Duration, spread: Duration) {
+    fn pass(&mut self, second: usize, Early { window, spread, patience }: Early) {
         // A call may lead to another in the same second.
         while let Some((number, time)) = self.due.get_mut(second).and_then(Vec::pop) {
             let Some(device) = self.devices.get_mut(number as usize) else { continue };
@@ -181,9 +191,12 @@ impl Half {
                     let idle = token.time_left(DeviceClock.now()).unwrap_or_default().saturating_sub(device.fresh);
                     now + CALL_EVERY * (1 + (idle.as_secs() / CALL_EVERY.as_secs()) as u32)
                 }
-                Err(_) => {
-                    self.failed_later += u64::from(device.has_token);
-                    now + AFTER_A_FAILURE
+                Err(error) => {
+                    // Calls in a pause that is longer than a caller waits for ask for nothing: they are counted and left out.
+                    let pause = error.retry_after().unwrap_or_default().saturating_sub(patience);
+                    let calls = pause.as_millis().div_ceil(AFTER_A_FAILURE.as_millis()).max(1) as u32;
+                    self.failed_later += u64::from(device.has_token) * u64::from(calls);
+                    now + AFTER_A_FAILURE * calls
                 }
             };
             self.call_at(number, next);
@@ -192,7 +205,7 @@ impl Half {
 }
 
 /// Runs the devices for six hours, on two threads that meet each second.
-pub(crate) fn run(model: &Model, progress: &(dyn Fn(u32) + Sync)) -> Result<Load, ureq_auth::Error> {
+pub(crate) fn run(model: &Model, progress: &(dyn Fn(Duration) + Sync)) -> Result<Load, ureq_auth::Error> {
     let endpoint = Arc::new(Endpoint {
         calls: (0..SECONDS).map(|_| AtomicU32::new(0)).collect(),
         capacity: model.capacity,
@@ -202,7 +215,8 @@ pub(crate) fn run(model: &Model, progress: &(dyn Fn(u32) + Sync)) -> Result<Load
     // No policy refreshes earlier than with this much left.
     let policy = (model.policy)();
     let (percent, at_most) = policy.stale_window();
-    let (window, spread) = ((model.life * percent / 100).min(at_most), model.life * policy.spread() / 100);
+    let window = (model.life * percent / 100).min(at_most);
+    let early = Early { window, spread: model.life * policy.spread() / 100, patience: policy.patience() };
     let meet = Barrier::new(2);
     let sums = Mutex::new((Duration::ZERO, 0));
     std::thread::scope(|scope| {
@@ -215,10 +229,10 @@ pub(crate) fn run(model: &Model, progress: &(dyn Fn(u32) + Sync)) -> Result<Load
                     meet.wait();
                     let mut half_of_them = built?;
                     for second in 0..SECONDS {
-                        half_of_them.pass(second, window, spread);
+                        half_of_them.pass(second, early);
                         meet.wait();
-                        if half == 0 && (second + 1) % 3600 == 0 {
-                            progress((second / 3600 + 1) as u32);
+                        if half == 0 {
+                            progress(Duration::from_secs(second as u64 + 1));
                         }
                     }
                     let mut sums = sums.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
