@@ -337,6 +337,26 @@ fn an_endpoint_that_cannot_be_reached_has_spent_nothing() {
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
 }
 
+/// On a bad link most cuts are there: a certificate is longer than a token request.
+#[cfg(feature = "rustls")]
+#[test]
+fn handshakes_that_break_off_one_after_another_have_spent_nothing() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}/token", listener.local_addr().unwrap());
+    let server = std::thread::spawn(move || {
+        // The hello is read, or the system would refuse the connection in another way.
+        (0..4).for_each(|_| assert_eq!(listener.accept().unwrap().0.read(&mut [0; 4096]).unwrap().min(1), 1));
+    });
+    let clock = ManualClock::new(None);
+    let session = Session::builder(RefreshToken::new(url, "c", "r")).clock(clock.clone()).build().unwrap();
+    for _ in 0..2 {
+        let error = session.token().unwrap_err();
+        assert!(error.kind() == ErrorKind::Unavailable && !error.is_login_required(), "{error}");
+        clock.advance(error.retry_after().unwrap());
+    }
+    server.join().unwrap();
+}
+
 #[test]
 fn what_fails_before_the_form_was_taken_has_spent_nothing() {
     // ureq names a time-out during the connection's setup by the limit that was hit, which may be the whole request's.
