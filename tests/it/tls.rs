@@ -1,7 +1,7 @@
 //! A server on loopback whose certificate is of a private CA, and knows no more than to shake hands and send what it is given.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
@@ -29,7 +29,7 @@ pub(crate) fn serve_one(answer: &'static str) -> (SocketAddr, JoinHandle<()>) {
     let address = listener.local_addr().unwrap();
     let server = thread::spawn(move || {
         let (stream, _) = listener.accept().unwrap();
-        let mut stream = StreamOwned::new(ServerConnection::new(config()).unwrap(), stream);
+        let mut stream = accept(stream);
         // Whoever does not trust the certificate, or speaks no TLS, gets no further than this.
         if stream.read(&mut [0; 4096]).is_ok() {
             stream.write_all(answer.as_bytes()).unwrap();
@@ -38,6 +38,11 @@ pub(crate) fn serve_one(answer: &'static str) -> (SocketAddr, JoinHandle<()>) {
         }
     });
     (address, server)
+}
+
+/// The server's end of a connection. Hands are shaken when it is first read from.
+pub(crate) fn accept(stream: TcpStream) -> StreamOwned<ServerConnection, TcpStream> {
+    StreamOwned::new(ServerConnection::new(config()).unwrap(), stream)
 }
 
 /// The CA, for a program that trusts it.
