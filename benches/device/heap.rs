@@ -211,7 +211,7 @@ mod over_tls {
     use ureq_auth::oauth2::ClientCredentials;
     use ureq_auth::{Fetch, TokenSource};
 
-    use super::{AllocationInfo, Duration, beyond, made, row, server, thread};
+    use super::{AllocationInfo, Client, Duration, Session, beyond, made, row, server, thread};
     use crate::stack;
 
     /// A port where every handshake fails. By then a source has all that it keeps.
@@ -244,6 +244,15 @@ mod over_tls {
         row("  while it is asked, beyond that", beyond(&first), 630_000);
         row("  after eight: the server's session tickets", first.bytes_current + left(7, ask), 25_000);
         row("  what a hundred more token requests have left", left(100, ask), 0);
+
+        let origin = format!("https://127.0.0.1:{port}");
+        let newest = source.fetch(Fetch::new(None, Duration::from_secs(30))).unwrap();
+        let session = Session::builder(source).token(newest).build().unwrap();
+        let client = Client::builder(session).origin(&origin).configure(|config| stack::settings(config, "rustls"));
+        let client = client.build().unwrap();
+        let call = || drop(client.get(format!("{origin}/x")).call().unwrap().body_mut().read_to_vec().unwrap());
+        let ((), first) = made(call);
+        row("the client: a connection over TLS in the pool, with a TLS configuration", first.bytes_current, 600_000);
     }
 
     fn left(count: usize, ask: impl Fn() -> AllocationInfo) -> i64 {

@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 use std::{env, fs, process, thread};
@@ -36,11 +36,12 @@ const PAGE: usize = 4 << 10;
 const STEP: usize = 1 << 10;
 const MOST: usize = 1 << 20;
 
-const WAYS: [(&str, &str); 7] = [
+const WAYS: [(&str, &str); 8] = [
     ("plain-get", "plain ureq, a GET with a fixed header"),
     ("plain-post", "plain ureq, a POST of JSON"),
     ("plain-unknown", "plain ureq, a GET from a name that is unknown"),
     ("fresh", "a GET with a fresh token"),
+    ("ahead", "session.token(), which refreshes and stores, then a GET"),
     ("refresh", "a GET that refreshes first"),
     ("unknown", "a POST that is refused, and the token endpoint's name is unknown"),
     ("deepest", "a POST that is refused, a refresh, the store, the replay"),
@@ -98,9 +99,7 @@ fn suffices(way: &str, tls: &str, bytes: usize) -> bool {
     let attempt = attempt.spawn().unwrap();
     let directory = directory(attempt.id());
     let attempt = attempt.wait_with_output().unwrap();
-    if directory.exists() {
-        fs::remove_dir_all(directory).unwrap();
-    }
+    clear(&directory);
     let said = String::from_utf8_lossy(&attempt.stderr);
     // Code that is not Rust's may run into the guard page without a word.
     let overflowed = said.contains("overflowed its stack") || attempt.status.signal() == Some(11);
@@ -118,6 +117,8 @@ pub(crate) fn attempt(way: &str, tls: &str, bytes: &str) {
         tls: tls.to_owned(),
         directory: directory(process::id()),
     };
+    // One that was interrupted may have left it, under a process number that has come again.
+    clear(&device.directory);
     let (bytes, way) = (bytes.parse().unwrap(), way.to_owned());
     // All of it is on the small thread, which may be a device's only one.
     let call = move || match way.as_str() {
@@ -127,6 +128,7 @@ pub(crate) fn attempt(way: &str, tls: &str, bytes: &str) {
         }
         "plain-unknown" => device.plain_unknown(),
         "fresh" => device.fresh(),
+        "ahead" => device.ahead(),
         "refresh" => device.refresh(),
         "unknown" => device.unknown(),
         "deepest" => device.deepest(),
@@ -152,6 +154,12 @@ fn spend(steps: usize, call: &dyn Fn()) {
 /// Of an attempt's token file.
 fn directory(process: u32) -> PathBuf {
     env::temp_dir().join(format!("ureq-auth-stack-{process}"))
+}
+
+fn clear(directory: &Path) {
+    if directory.exists() {
+        fs::remove_dir_all(directory).unwrap();
+    }
 }
 
 struct Device {
@@ -181,6 +189,14 @@ impl Device {
         let client = self.client(Session::builder(self.source()).token(token));
         read(client.get(self.url()).call(), true);
         assert_eq!(client.session().stats().refreshes, 0);
+    }
+
+    #[inline(never)]
+    fn ahead(&self) {
+        let client = self.client(Session::builder(self.source()).store(self.store()));
+        client.session().token().unwrap();
+        read(client.get(self.url()).call(), true);
+        assert_eq!(client.session().stats().refreshes, 1);
     }
 
     #[inline(never)]

@@ -19,7 +19,7 @@ const WAIT: Duration = Duration::from_millis(250);
 const WAITS: u8 = 8;
 
 /// ureq's own connector, shared by agents with the same TLS settings. It keeps the first agent's TLS configuration, which
-/// is 32 KB and takes longer to build than a request to this machine. It holds no connections: those are the agents'.
+/// is 25 KB and takes longer to build than a request to this machine. It holds no connections: those are the agents'.
 ///
 /// [`at_most_a_moment`] can cut short the reads of its connections. ureq's body reader obeys the time-outs that its request
 /// began with, and no others: only below it can the wait for a single body be made shorter.

@@ -117,7 +117,7 @@ macro_rules! connection_settings {
             /// Settings of ureq's for the agent that asks the server: a private CA, a proxy, a user agent.
             /// Called when an endpoint is first asked: once for those on this machine, and once for all others. Clones and
             /// whatever comes from one [`Issuer`](crate::oauth2::Issuer) share the TLS configuration of the first of them
-            /// that connects (32 KB with rustls), and so do all that have no settings of their own.
+            /// that connects (25 KB with rustls), and so do all that have no settings of their own.
             ///
             /// Redirects, statuses as errors and idle connections are set afterwards, whatever is set here: none of
             /// them goes with such a request.
