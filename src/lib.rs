@@ -83,7 +83,8 @@
 //!
 //! - It does not verify tokens: that is the API's part.
 //! - It has no async API. A source that itself needs a runtime can block on it.
-//! - It is no keychain: [`FileStore`] relies on the rights of a file; for another place there is the trait [`TokenStore`].
+//! - It is no keychain: [`FileStore`] relies on the rights of a file (Windows: of its directory). For another place there is
+//!   the trait [`TokenStore`].
 //!
 //! # Logging
 //!
@@ -196,11 +197,17 @@
 #![cfg_attr(not(feature = "ureq"), doc = "[`init`]: https://docs.rs/ureq-auth/latest/ureq_auth/fn.init.html")]
 #![cfg_attr(not(feature = "ureq"), doc = "[`client`]: https://docs.rs/ureq-auth/latest/ureq_auth/fn.client.html")]
 #![cfg_attr(
-    all(feature = "file-store", any(target_os = "linux", target_os = "android", target_vendor = "apple")),
+    all(
+        feature = "file-store",
+        any(target_os = "linux", target_os = "android", target_os = "freebsd", target_vendor = "apple", windows)
+    ),
     doc = "[`FileStore`]: crate::FileStore"
 )]
 #![cfg_attr(
-    not(all(feature = "file-store", any(target_os = "linux", target_os = "android", target_vendor = "apple"))),
+    not(all(
+        feature = "file-store",
+        any(target_os = "linux", target_os = "android", target_os = "freebsd", target_vendor = "apple", windows)
+    )),
     doc = "[`FileStore`]: https://docs.rs/ureq-auth/latest/ureq_auth/struct.FileStore.html"
 )]
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -246,7 +253,7 @@ pub use session::{Session, SessionBuilder};
 pub use source::{Fetch, SourceError, TokenSource};
 #[cfg(all(
     feature = "file-store",
-    any(target_os = "linux", target_os = "android", target_os = "freebsd", target_vendor = "apple")
+    any(target_os = "linux", target_os = "android", target_os = "freebsd", target_vendor = "apple", windows)
 ))]
 pub use store::FileStore;
 pub use store::{Exclusive, MemoryStore, Stored, TokenStore};
@@ -324,7 +331,7 @@ mod pages {
         mod tenants {}
         #[cfg(all(
             feature = "file-store",
-            any(target_os = "linux", target_os = "android", target_os = "freebsd", target_vendor = "apple")
+            any(target_os = "linux", target_os = "android", target_os = "freebsd", target_vendor = "apple", windows)
         ))]
         #[doc = include_str!("../docs/token-files.md")]
         mod token_files {}

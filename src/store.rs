@@ -5,7 +5,7 @@
 
 #[cfg(all(
     feature = "file-store",
-    any(target_os = "linux", target_os = "android", target_os = "freebsd", target_vendor = "apple")
+    any(target_os = "linux", target_os = "android", target_os = "freebsd", target_vendor = "apple", windows)
 ))]
 mod file;
 mod memory;
@@ -21,7 +21,7 @@ use crate::{Error, Result, Token};
 
 #[cfg(all(
     feature = "file-store",
-    any(target_os = "linux", target_os = "android", target_os = "freebsd", target_vendor = "apple")
+    any(target_os = "linux", target_os = "android", target_os = "freebsd", target_vendor = "apple", windows)
 ))]
 pub use file::FileStore;
 pub use memory::MemoryStore;

@@ -120,8 +120,8 @@ fn the_store_in_memory_passes() {
 #[test]
 fn the_token_file_passes() {
     let report = store_kit::run(&Files(Place::new("files")));
-    // Nothing takes a lock of the system's away from a process that lives.
-    assert_passed(&report, &[LOST]);
+    // Nothing takes a lock of the system's away from a process that lives. Windows stops no process from outside.
+    assert_passed(&report, if cfg!(windows) { &[LOST, STOPPED] } else { &[LOST] });
 }
 
 #[test]

@@ -1,4 +1,5 @@
 //! What a tenant costs: memory and connections, in a process of its own, since the counting allocator is the process's.
+#![cfg(not(all(windows, target_env = "gnu")))]
 #![cfg(all(feature = "rustls", not(feature = "cookies")))]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

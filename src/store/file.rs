@@ -7,11 +7,16 @@
 //! | `PATH.tmp` | the next token while it is written; a process that was killed leaves it behind, and the next one removes it |
 //! | `PATH.corrupt-N` | an unreadable token file, moved aside |
 //!
-//! All have mode 0600 from before their first byte. None is written or trusted through a symbolic link.
+//! All have mode 0600 from before their first byte; on Windows, what their directory gives them. None is written or trusted
+//! through a symbolic link. What differs from system to system is in `unix.rs` and `windows.rs`.
 
 mod checked;
 mod sealed;
 mod section;
+#[cfg(not(windows))]
+mod unix;
+#[cfg(windows)]
+mod windows;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -21,11 +26,14 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use rustix::fs::{FlockOperation, flock};
-use rustix::io::Errno;
 use zeroize::Zeroizing;
 
-use self::checked::{IfWide, check, failed, is_at, look_at_directory, open, own};
+use self::checked::{FIRST_PAUSE, LONGEST_PAUSE, failed};
+use self::system::{IfWide, NAMES_NO_FILE, check, look_at_directory, open, try_lock};
+#[cfg(not(windows))]
+use self::unix as system;
+#[cfg(windows)]
+use self::windows as system;
 use super::Stored;
 use super::text::{self, Unreadable};
 use crate::clock::{Clock as _, SystemClock};
@@ -33,10 +41,6 @@ use crate::{Error, Result};
 
 /// A token file is one access token, which has a limit of its own, and one refresh token. What is longer is no token file.
 const MAX_LENGTH: u64 = 1024 * 1024;
-
-/// The pauses between two attempts to lock: from here, doubled each time, up to there.
-const FIRST_PAUSE: Duration = Duration::from_millis(1);
-const LONGEST_PAUSE: Duration = Duration::from_millis(16);
 
 /// A [`TokenStore`](crate::TokenStore) in one file, shared by all processes that name the same path.
 ///
@@ -49,13 +53,21 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(16);
 /// error names it; a logout ([`Session::end`](crate::Session::end)) removes what was moved aside as well. A file of a later
 /// version is an error and stays where it is.
 ///
-/// The exclusive section is an advisory lock (`flock`) on `PATH.lock`. The system releases it when the process ends, however
+/// The exclusive section is an advisory lock (`flock`; Windows: `LockFileEx`) on `PATH.lock`. The system releases it when the process ends, however
 /// it ends. On a network file system without locks across machines, let only one machine use the file.
 ///
 /// # File systems without modes
 ///
 /// FAT, exFAT, NTFS and SMB keep no mode per file, so `chmod 600` has no effect there: a mount option decides. Mount with
 /// `fmask=077` (SMB: `file_mode=0600`), and with `uid=` of the program's user.
+///
+/// # Windows
+///
+/// A file in the profile of the user who runs the program inherits rights that keep other users out, so the path has to be
+/// below `%USERPROFILE%`, `%LOCALAPPDATA%` or `%APPDATA%`. Any other is refused, unless the program says by
+/// [`private_directory`](FileStore::private_directory) that its directory keeps them out. No owner is looked at. The lock is
+/// `LockFileEx`. A rename that is refused because another program has the file open is tried again for two seconds. See
+/// `docs/token-files.md` in the repository for what was shown.
 ///
 /// # Kubernetes
 ///
@@ -101,10 +113,22 @@ impl FileStore {
     /// start of the pod. What the file holds is trusted: whoever was in that group could have read or changed it.
     ///
     /// Only an ordinary file that belongs to the program's user and has one name is changed; the change is logged at *info*.
-    /// All else that [`FileStore`] refuses is refused as before.
+    /// All else that [`FileStore`] refuses is refused as before. On Windows, which keeps no modes, it changes nothing.
     #[must_use]
     pub fn narrow_mode(mut self) -> Self {
-        self.if_wide = IfWide::Narrow;
+        self.if_wide = self.if_wide.narrowed();
+        self
+    }
+
+    /// Says that the rights of the file's directory keep other users out, so that `FileStore` need not look. Only on Windows,
+    /// where a path outside of the user's profile is refused without it; elsewhere each file's mode tells, and this changes
+    /// nothing.
+    ///
+    /// For the directory of a service, say. Give it rights that are inherited, for the user who runs the program alone:
+    /// `icacls C:\my-service /inheritance:r /grant:r me:(OI)(CI)F`.
+    #[must_use]
+    pub fn private_directory(mut self) -> Self {
+        self.if_wide = self.if_wide.in_private_directory();
         self
     }
 
@@ -138,19 +162,21 @@ impl FileStore {
     fn directory(&self) -> Result<&Path> {
         match (self.path.parent(), self.path.file_name()) {
             (Some(directory), Some(_)) => Ok(directory),
-            _ => Err(Error::store(
-                "the token file's path names no file, or counts from a directory that is gone: give the store a path \
-                 such as /var/lib/my-program/token",
-            )),
+            _ => Err(Error::store(NAMES_NO_FILE)),
         }
     }
 
-    /// Warns, once, if other users can write there.
-    fn look_at(&self, directory: &Path) {
-        if !self.looked.swap(true, Relaxed) && look_at_directory(directory, self.if_wide).is_none() {
-            // It does not exist yet.
-            self.looked.store(false, Relaxed);
+    /// Warns, once, if other users can write there. Before anything is made in it.
+    fn look_at(&self, directory: &Path) -> Result<()> {
+        if !self.looked.load(Relaxed) && !self.looked.swap(true, Relaxed) {
+            let looked = look_at_directory(directory, self.if_wide);
+            if !matches!(looked, Ok(true)) {
+                // It does not exist yet, or is not what it should be.
+                self.looked.store(false, Relaxed);
+            }
+            looked?;
         }
+        Ok(())
     }
 
     /// A file beside it.
@@ -161,7 +187,7 @@ impl FileStore {
     }
 
     fn read(&self) -> Result<Read> {
-        self.look_at(self.directory()?);
+        self.look_at(self.directory()?)?;
         let file = match open(&self.path, OpenOptions::new().read(true)) {
             Ok(file) => file,
             Err(error) if error.kind() == Io::NotFound => return Ok(Read::Nothing),
@@ -191,26 +217,12 @@ impl FileStore {
         }
     }
 
-    /// Opens and locks the lock file, if nobody else has it locked.
-    fn try_lock(&self, path: &Path) -> Result<Option<File>> {
-        let lock = open(path, OpenOptions::new().read(true).write(true).create(true).truncate(false));
-        let lock = lock.map_err(|error| failed("opened", path, &error))?;
-        let metadata = check(path, &lock, self.if_wide)?;
-        own(&lock, &metadata).map_err(|error| failed("opened", path, &error))?;
-        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            // Is it still the file of that name? Somebody may have removed it, and another be locking the next one.
-            Ok(()) if is_at(path, &lock) => Ok(Some(lock)),
-            Ok(()) | Err(Errno::WOULDBLOCK | Errno::INTR) => Ok(None),
-            Err(errno) => Err(failed("locked", path, &errno.into())),
-        }
-    }
-
     fn lock(&self, timeout: Duration) -> Result<File> {
         let path = self.beside(".lock");
         let deadline = SystemClock.now().after(timeout);
         let mut pause = FIRST_PAUSE;
         loop {
-            if let Some(lock) = self.try_lock(&path)? {
+            if let Some(lock) = try_lock(&path, self.if_wide)? {
                 return Ok(lock);
             }
             let left = deadline.since(SystemClock.now());

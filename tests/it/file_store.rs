@@ -1,10 +1,7 @@
 //! One token in one file: rights, what is refused, what is kept, and the lock.
 
-use std::fs::{self, OpenOptions, Permissions};
-use std::io::Write as _;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -12,7 +9,7 @@ use std::time::Duration;
 
 use ureq_auth::{ErrorKind, FileStore, ManualClock, Policy, Result, Session, SourceError, Stored, Token, TokenStore};
 
-use crate::again::{skipped, this_program};
+use crate::again::skipped;
 
 const LONG: Duration = Duration::from_secs(30);
 const WALL: Duration = Duration::from_secs(1_800_000_000);
@@ -43,7 +40,7 @@ impl Place {
 
     fn write(&self, text: impl AsRef<[u8]>) {
         fs::write(self.file(), text).unwrap();
-        fs::set_permissions(self.file(), Permissions::from_mode(0o600)).unwrap();
+        own(&self.file());
     }
 
     fn names(&self) -> Vec<String> {
@@ -66,46 +63,8 @@ impl Drop for Place {
 /// Where a test that runs again finds its place.
 const PLACE: &str = "UREQ_AUTH_PLACE";
 
-/// Runs the test of that name again, in a process of its own which `script` makes ready; exit status 77 there says that it
-/// cannot be made so here. `None`: the test is done, one way or the other. `Some`: this is that process.
-fn again(test: &str, shell: &[&str], script: &str) -> Option<Place> {
-    if let Some(place) = std::env::var_os(PLACE) {
-        return Some(Place(place.into()));
-    }
-    let program = this_program(test)?;
-    let place = Place::new();
-    let [shell, arguments @ ..] = shell else { panic!("no shell") };
-    let ran = Command::new(shell)
-        .args(arguments)
-        .arg(format!("{script}\nexec \"$0\" --exact \"$1\" --nocapture"))
-        .arg(program)
-        .arg(format!("file_store::{test}"))
-        .env(PLACE, &place.0)
-        .current_dir(&place.0)
-        .output();
-    match ran {
-        Ok(output) if output.status.success() => {
-            assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"), "{output:?}");
-        }
-        // Said by the script, by unshare, or by the shell where it cannot run the test at all.
-        Ok(output) if matches!(output.status.code(), Some(1 | 77 | 126 | 127)) => {
-            skipped(&format!(
-                "{test}: it cannot be made so here: {}",
-                String::from_utf8_lossy(&output.stderr).trim_end()
-            ));
-        }
-        Err(error) => skipped(&format!("{test}: it cannot be made so here: {error}")),
-        Ok(output) => panic!("{} {}", output.status, String::from_utf8_lossy(&output.stderr)),
-    }
-    None
-}
-
 fn stored(access: &str) -> Stored {
     Stored::from_text(&format!(r#"{{"version":1,"access_token":"{access}","refresh_token":"secret-r"}}"#)).unwrap()
-}
-
-fn mode(path: &Path) -> u32 {
-    fs::metadata(path).unwrap().mode() & 0o7777
 }
 
 fn access(store: &FileStore) -> Option<String> {
@@ -162,11 +121,12 @@ fn what_is_written_where_with_which_rights() {
     {
         let mut inside = store.exclusive(LONG).unwrap();
         inside.prepare().unwrap();
-        assert_eq!(mode(&place.beside(".tmp")), 0o600, "before a byte of the token is in it");
+        assert_own(&place.beside(".tmp"), "before a byte of the token is in it");
         inside.save(&stored("a1")).unwrap();
     }
     assert_eq!(place.names(), ["token.json", "token.json.lock"]);
-    assert_eq!((mode(&place.file()), mode(&place.beside(".lock"))), (0o600, 0o600));
+    assert_own(&place.file(), "afterwards");
+    assert_own(&place.beside(".lock"), "afterwards");
     assert_eq!(fs::metadata(place.beside(".lock")).unwrap().len(), 0);
     assert_eq!(
         fs::read_to_string(place.file()).unwrap(),
@@ -179,22 +139,6 @@ fn what_is_written_where_with_which_rights() {
     store.exclusive(LONG).unwrap().remove().unwrap();
     assert!(store.load().unwrap().is_none());
     assert_eq!(place.names(), ["token.json.lock"], "the lock file stays");
-}
-
-/// `.ci/store` looks at its system calls.
-#[test]
-fn a_save_is_a_new_file_in_the_place_of_the_old_one() {
-    let place = Place::new();
-    let store = place.store();
-    save(&store, "a1").unwrap();
-    let old = fs::File::open(place.file()).unwrap();
-    save(&store, "a2").unwrap();
-    assert_eq!(
-        std::io::read_to_string(old).unwrap(),
-        *stored("a1").to_text(),
-        "who has it open has the old one, whole"
-    );
-    assert_eq!(access(&store).as_deref(), Some("a2"));
 }
 
 /// `.ci/store` counts its system calls.
@@ -225,9 +169,21 @@ fn what_a_killed_process_left_behind_is_in_nobodys_way() {
     assert_eq!(place.names(), ["token.json", "token.json.lock"]);
 }
 
+#[cfg(unix)]
 mod faults;
+#[cfg(unix)]
+mod links;
 mod lock;
+#[cfg(unix)]
 mod modes;
 mod paths;
 mod refused;
 mod sealed;
+#[cfg(unix)]
+mod unix;
+#[cfg(windows)]
+mod windows;
+#[cfg(unix)]
+use unix::{assert_own, own};
+#[cfg(windows)]
+use windows::{assert_own, own};

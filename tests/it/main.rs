@@ -9,7 +9,7 @@ mod again;
 
 #[cfg(all(
     feature = "file-store",
-    any(target_os = "linux", target_os = "android", target_os = "freebsd", target_vendor = "apple")
+    any(target_os = "linux", target_os = "android", target_os = "freebsd", target_vendor = "apple", windows)
 ))]
 mod file_store;
 mod flight_rules;
@@ -17,6 +17,7 @@ mod flight_rules_verdicts;
 mod loop_breaker;
 mod on_request;
 mod one_refresh;
+#[cfg(not(all(windows, target_env = "gnu")))]
 mod parsers;
 mod policy;
 #[cfg(all(feature = "key", feature = "json"))]

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use rustix::fs::{FlockOperation, flock};
 use zeroize::Zeroizing;
 
-use super::checked::{IfWide, check, check_is_file, failed, is_at, open, own};
+use super::checked::{check_is_file, failed};
+use super::system::{self, Directory, check_new, is_at, open};
 use super::{FileStore, MAX_LENGTH, Read};
 use crate::store::{Exclusive, Stored, TokenStore};
 use crate::{Error, Result};
@@ -35,12 +35,14 @@ pub(super) struct Section<'a> {
 /// the sync that makes the rename durable.
 struct Next {
     file: File,
-    directory: File,
+    directory: Directory,
 }
 
 impl TokenStore for FileStore {
     fn load(&self) -> Result<Option<Stored>> {
-        match self.read()? {
+        let read = self.read()?;
+        system::give_way();
+        match read {
             Read::Nothing => Ok(None),
             Read::Stored(stored) => Ok(Some(stored)),
             Read::Kept(error) => Err(error),
@@ -54,7 +56,7 @@ impl TokenStore for FileStore {
 
     fn exclusive(&self, timeout: Duration) -> Result<Box<dyn Exclusive + '_>> {
         let directory = self.directory()?;
-        self.look_at(directory);
+        self.look_at(directory)?;
         Ok(Box::new(Section::new(self, directory, self.lock(timeout)?)))
     }
 
@@ -77,15 +79,17 @@ impl<'a> Section<'a> {
     }
 
     fn begin(&self) -> Result<Next> {
-        let directory = File::open(self.directory).map_err(|error| failed("opened", self.directory, &error))?;
+        let directory = self.open_directory()?;
         let path = self.temporary();
         remove_if_there(&path)?;
         let file = open(&path, OpenOptions::new().write(true).create_new(true))
             .map_err(|error| failed("created", &path, &error))?;
-        // It was made with mode 0600. If it has another, this file system keeps no modes: the error says so.
-        let metadata = check(&path, &file, IfWide::Narrow)?;
-        own(&file, &metadata).map_err(|error| failed("created", &path, &error))?;
+        check_new(&path, &file, self.store.if_wide)?;
         Ok(Next { file, directory })
+    }
+
+    fn open_directory(&self) -> Result<Directory> {
+        Directory::open(self.directory).map_err(|error| failed("opened", self.directory, &error))
     }
 
     fn write(&mut self, stored: &Stored) -> Result<()> {
@@ -110,7 +114,7 @@ impl<'a> Section<'a> {
             return Err(failed("written", path, &error));
         }
         self.store.proven.store(true, Relaxed);
-        self.sync(&next.directory)
+        self.sync(&next.directory, Some(&next.file))
     }
 
     fn replace(&self, file: &mut File, text: &[u8]) -> io::Result<()> {
@@ -120,7 +124,7 @@ impl<'a> Section<'a> {
         file.sync_all()?;
         let temporary = self.temporary();
         match is_at(&temporary, file) {
-            true => fs::rename(temporary, &self.store.path),
+            true => system::rename(temporary, &self.store.path),
             // Somebody who has removed the lock file has let another in, whose half-written file it may be.
             false => Err(io::Error::other("somebody else is at it: the lock file was removed")),
         }
@@ -130,12 +134,12 @@ impl<'a> Section<'a> {
     fn discard(&self, next: &Next) {
         let temporary = self.temporary();
         if is_at(&temporary, &next.file) {
-            let _litter = fs::remove_file(temporary);
+            let _litter = system::remove_file(temporary);
         }
     }
 
-    fn sync(&self, directory: &File) -> Result<()> {
-        match directory.sync_all() {
+    fn sync(&self, directory: &Directory, renamed: Option<&File>) -> Result<()> {
+        match directory.sync(renamed) {
             // There are file systems that have nothing to say to this.
             Err(error) if !matches!(error.kind(), Io::InvalidInput | Io::Unsupported) => {
                 Err(failed("made durable", self.directory, &error))
@@ -151,7 +155,7 @@ impl<'a> Section<'a> {
             if fs::symlink_metadata(&aside).is_ok() {
                 continue;
             }
-            fs::rename(&self.store.path, &aside).map_err(|error| failed("renamed", &self.store.path, &error))?;
+            system::rename(&self.store.path, &aside).map_err(|error| failed("renamed", &self.store.path, &error))?;
             return Ok(self.store.foreign(why, &format!("is kept as {}", aside.display())));
         }
         Err(self.store.foreign(why, "is still there, for there are too many like it beside it already"))
@@ -237,8 +241,7 @@ impl Exclusive for Section<'_> {
             }
         }
         if is_removed {
-            let directory = File::open(self.directory).map_err(|error| failed("opened", self.directory, &error))?;
-            self.sync(&directory)?;
+            self.sync(&self.open_directory()?, None)?;
         }
         result
     }
@@ -246,7 +249,7 @@ impl Exclusive for Section<'_> {
 
 /// Was it there?
 fn remove_if_there(path: &Path) -> Result<bool> {
-    match fs::remove_file(path) {
+    match system::remove_file(path) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == Io::NotFound => Ok(false),
         Err(error) => Err(failed("removed", path, &error)),
@@ -259,7 +262,6 @@ impl Drop for Section<'_> {
         if let Some(next) = self.next.take() {
             self.discard(&next);
         }
-        // To close the file would do, were it not for a child process that was forked just now and has not come to its exec.
-        let _closed_next = flock(&self.lock, FlockOperation::Unlock);
+        system::unlock(&self.lock);
     }
 }

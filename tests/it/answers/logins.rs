@@ -93,7 +93,7 @@ fn a_refresh_token_that_no_answer_names_is_published_stored_and_revoked() {
 
 #[cfg(all(
     feature = "file-store",
-    any(target_os = "linux", target_os = "android", target_os = "freebsd", target_vendor = "apple")
+    any(target_os = "linux", target_os = "android", target_os = "freebsd", target_vendor = "apple", windows)
 ))]
 #[test]
 fn a_token_file_holds_it_too() {

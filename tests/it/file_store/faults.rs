@@ -1,5 +1,6 @@
 //! Disks that are full or read-only, and whatever else keeps a token from being stored.
 
+use super::unix::*;
 use super::*;
 
 /// A file system of 64 KiB, in a mount namespace of the process's own.

@@ -2,6 +2,7 @@
 
 use std::sync::Mutex;
 
+use super::unix::*;
 use super::*;
 
 /// What the kubelet does to a volume at each start of a pod with `fsGroup`: the group may read and write, and files made in

@@ -44,7 +44,7 @@ proptest! {
 
 #[cfg(all(
     feature = "file-store",
-    any(target_os = "linux", target_os = "android", target_os = "freebsd", target_vendor = "apple")
+    any(target_os = "linux", target_os = "android", target_os = "freebsd", target_vendor = "apple", windows)
 ))]
 mod files {
     use std::io::Write as _;
