@@ -2,6 +2,9 @@
 //! both kinds, and remembers all that it was asked. A request that it has no answer for fails the test.
 #![allow(dead_code, reason = "each test binary uses its share of it")]
 
+#[path = "gone.rs"]
+mod gone;
+
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -61,6 +64,7 @@ struct Shared {
     connections: AtomicUsize,
     open: AtomicUsize,
     stopping: AtomicBool,
+    all_killed: AtomicBool,
     failures: Mutex<Vec<String>>,
 }
 
@@ -84,6 +88,7 @@ impl Server {
             connections: AtomicUsize::new(0),
             open: AtomicUsize::new(0),
             stopping: AtomicBool::new(false),
+            all_killed: AtomicBool::new(false),
             failures: Mutex::default(),
         });
         let accepting = Arc::clone(&shared);
@@ -172,9 +177,8 @@ impl Drop for Server {
 
 impl Shared {
     fn serve(&self, stream: TcpStream, connection: usize) {
-        stream.set_read_timeout(Some(LONG)).unwrap();
         stream.set_nodelay(true).unwrap();
-        let mut reader = BufReader::new(stream.try_clone().unwrap());
+        let mut reader = BufReader::new(gone::Incoming::new(&stream, &self.all_killed));
         // A client that hangs up in the middle does not concern the server.
         while let Some((mut seen, close)) = read_head(&mut reader, connection) {
             let early = (self.early)(&seen);
