@@ -13,6 +13,9 @@ use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use server::{Options, Server};
+use ureq::http::{Request, Response};
+use ureq::middleware::MiddlewareNext;
+use ureq::{Body, SendBody};
 use ureq_auth::oauth2::RefreshToken;
 use ureq_auth::{
     Client, Error, ErrorKind, FileStore, ManualClock, Policy, Session, SourceError, Token, TokenStore as _,
@@ -31,8 +34,9 @@ const LONG: Duration = Duration::from_secs(60);
 fn one_token_call_per_expiry_for_all_processes() {
     let server = Server::start(Options {
         life: LIFE,
-        // The client refreshes in the last fifth, but counts the life from before its request, and sixty-four threads on
-        // few processors may hold that up. Two calls for one expiry would come within a moment, and not half a life apart.
+        // The client refreshes in the last fifth, counted from a moment before its request says when it asked, and sixty-four
+        // threads on few processors may come in between. Two calls for one expiry would come within a moment, and not half a
+        // life apart.
         early: LIFE / 2,
         // Long enough for every other process to find the token due meanwhile.
         refresh_delay: Duration::from_millis(30),
@@ -225,9 +229,16 @@ fn hang(path: &str) {
 }
 
 fn client(path: &str, api: &str, token_url: &str, first: &str) -> Client {
-    let source = RefreshToken::new(token_url, "storm", first);
+    let source = RefreshToken::new(token_url, "storm", first).configure(|config| config.middleware(say_when));
     let session = Session::builder(source).store(FileStore::new(path)).observer(worker::observe).build().unwrap();
     Client::new(session, api).unwrap()
+}
+
+/// A request may be long on its way to the server, which judges by this whether it was made too early.
+fn say_when(mut request: Request<SendBody<'_>>, next: MiddlewareNext<'_>) -> Result<Response<Body>, ureq::Error> {
+    let asked_at = worker::nanos().to_string();
+    request.headers_mut().insert(server::endpoint::ASKED_AT, asked_at.parse().unwrap());
+    next.handle(request)
 }
 
 fn call_once(client: &Client, api: &str) {

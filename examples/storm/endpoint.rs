@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use portable_atomic::AtomicU64;
 use serde_json::json;
@@ -11,6 +12,10 @@ use super::faults::{Drawn, Fault, Faults, Sends};
 use super::http::{Request, Response};
 use super::issuer::{Blame, InvalidGrant, Issued};
 use super::{Shared, lock};
+
+/// The header in which a client may say when it asked, since 1970 in nanoseconds. It counts a token's life from then, and on a
+/// busy machine a request is long on its way: whether a refresh came early is judged by this.
+pub(crate) const ASKED_AT: &str = "asked-at";
 
 impl Shared {
     /// The answer, and what is to be sent in its place, if anything is.
@@ -32,7 +37,9 @@ impl Shared {
             self.met(drawn);
             return (Response::json("500 Internal Server Error", &json!({})), Some(sends));
         }
-        match self.refresh(field("refresh_token"), drawn) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let asked_at = self.started.elapsed().saturating_sub(travelled(request.header(ASKED_AT), now));
+        match self.refresh(field("refresh_token"), asked_at, drawn) {
             // Without expires_in, which OAuth only recommends and counts in whole seconds: the JWT tells it better.
             Ok(issued) => {
                 let mut answer = json!({
@@ -57,8 +64,8 @@ impl Shared {
         }
     }
 
-    fn refresh(&self, refresh_token: &str, drawn: Option<Drawn>) -> Result<Issued, InvalidGrant> {
-        let redeemed = lock(&self.issuer).redeem(refresh_token, self.started.elapsed())?;
+    fn refresh(&self, refresh_token: &str, asked_at: Duration, drawn: Option<Drawn>) -> Result<Issued, InvalidGrant> {
+        let redeemed = lock(&self.issuer).redeem(refresh_token, asked_at)?;
         thread::sleep(self.options.refresh_delay);
         let now = self.started.elapsed();
         let issued = match drawn {
@@ -97,4 +104,10 @@ impl Shared {
         counts.token_calls_at_once = counts.token_calls_at_once.max(at_once);
         Counted(&self.token_calls_now)
     }
+}
+
+/// For how long a request has been on its way `now`, since 1970, if it says when it was made.
+pub(crate) fn travelled(asked_at: Option<&str>, now: Duration) -> Duration {
+    let asked_at = asked_at.and_then(|nanos| nanos.parse().ok()).map(Duration::from_nanos);
+    asked_at.map_or(Duration::ZERO, |asked_at| now.saturating_sub(asked_at))
 }

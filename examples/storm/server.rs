@@ -10,7 +10,7 @@
 #![allow(dead_code, reason = "whoever includes this file uses the part that it needs")]
 
 #[path = "endpoint.rs"]
-mod endpoint;
+pub(crate) mod endpoint;
 #[path = "faults.rs"]
 pub(crate) mod faults;
 #[path = "http.rs"]

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use crate::server::endpoint::travelled;
 use crate::server::issuer::{Blame, InvalidGrant, Issued, Issuer, Need, Refused};
 use crate::server::ledger::{Call, Ledger};
 use crate::server::{Options, Server};
@@ -164,6 +165,14 @@ fn an_expired_token_and_a_revoked_one_are_refused_and_replaced_for_a_reason() ->
     let (need, _) = refresh(&mut issuer, &one.refresh_token, ms(6)).map_err(|error| error.0)?;
     assert_eq!(need, Need::Revoked);
     Ok(())
+}
+
+#[test]
+fn a_request_was_made_when_it_says_so_and_otherwise_when_it_came() {
+    let now = Duration::from_secs(1_700_000_000);
+    assert_eq!(travelled(Some("1699999999750000000"), now), ms(250));
+    assert_eq!(travelled(Some("1700000000250000000"), now), ms(0), "from no future");
+    assert_eq!((travelled(None, now), travelled(Some("soon"), now)), (ms(0), ms(0)));
 }
 
 /// Doubled, out of order, repeated.
