@@ -268,3 +268,43 @@ pub(crate) fn an_engine_lost_in_a_token_request(engine: Engine, open: impl Fn(&s
     assert_eq!(other.token().unwrap().secret(), "a2", "it is saved by now");
     assert_eq!(server.counts(), Counts { newest: 2, reused: 0 });
 }
+
+/// Two sessions on one store value, which is one claim's or lease's owner to other hosts. The engine goes away between the
+/// first one's answer and its save.
+pub(crate) fn two_sessions_on_one_store(engine: Engine, store: Arc<dyn TokenStore>) {
+    let (server, engine) = (Server::default(), Arc::new(engine));
+    empty(&*store);
+    let clock = ManualClock::new(Some(Duration::from_secs(1_800_000_000)));
+    let is_away = Arc::new(Mutex::new(false));
+    let open = || {
+        let (server, engine, is_away) = (server.clone(), Arc::clone(&engine), Arc::clone(&is_away));
+        let source = move |previous: Option<&Token>| {
+            if std::mem::take(&mut *is_away.lock().unwrap()) {
+                engine.does("stop");
+            }
+            server.answer(previous)
+        };
+        let session = Session::builder(source).store(Arc::clone(&store)).clock(clock.clone()).policy(policy());
+        session.build().unwrap()
+    };
+    let (first, second) = (open(), open());
+    assert_eq!(first.token().unwrap().secret(), "a1");
+    assert_eq!(second.token().unwrap().secret(), "a1");
+    clock.advance(LATER);
+    *is_away.lock().unwrap() = true;
+    assert_eq!(first.token().unwrap().secret(), "a2", "it serves, though it is not saved");
+    engine.does("start");
+
+    for _ in 0..3 {
+        let error = second.token().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+        assert_eq!(server.counts(), Counts { newest: 2, reused: 0 }, "only the first session has the token to send");
+        // Past the pause after a failure, with a2 still live.
+        clock.advance(Duration::from_secs(60));
+    }
+    assert_eq!(first.token().unwrap().secret(), "a2");
+    assert_eq!(second.token().unwrap().secret(), "a2", "it is saved by now");
+    clock.advance(LATER);
+    assert_eq!(second.token().unwrap().secret(), "a3", "nothing is owed any more");
+    assert_eq!(server.counts(), Counts { newest: 3, reused: 0 });
+}

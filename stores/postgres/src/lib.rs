@@ -48,15 +48,17 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+mod left;
 mod link;
 mod pool;
 mod row;
 mod section;
 
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
+use left::Left;
 use link::Link;
 pub use pool::{Connections, Pool};
 use postgres::error::SqlState;
@@ -78,7 +80,7 @@ pub struct PostgresStore {
     timeout: Duration,
     margin: Duration,
     /// Claims that may still be in the row, and whose sections are over.
-    left: Mutex<Vec<i64>>,
+    left: Left,
 }
 
 impl PostgresStore {
@@ -91,7 +93,7 @@ impl PostgresStore {
             table,
             timeout: Duration::from_secs(10),
             margin: MARGIN,
-            left: Mutex::default(),
+            left: Left::default(),
         }
     }
 

@@ -51,10 +51,11 @@ pub(crate) fn claim(client: &mut Client, table: &str, name: &str, claim: i64, ti
     end(client, done.map(drop))
 }
 
-/// Takes the claim out of the row. That ends the transaction.
-pub(crate) fn give_up(client: &mut Client, table: &str, name: &str, claim: i64) -> Answer<()> {
-    let update = format!("UPDATE {table} SET claim = NULL, claimed_until = NULL WHERE name = $1 AND claim = $2");
-    let done = client.query_typed(&update, &[(&name, Type::TEXT), (&claim, Type::INT8)]);
+/// Takes the claim out of the row, or the one that it took over. That ends the transaction.
+pub(crate) fn give_up(client: &mut Client, table: &str, name: &str, claim: i64, took_over: Option<i64>) -> Answer<()> {
+    let update = format!("UPDATE {table} SET claim = NULL, claimed_until = NULL WHERE name = $1 AND claim IN ($2, $3)");
+    let took_over = took_over.unwrap_or(claim);
+    let done = client.query_typed(&update, &[(&name, Type::TEXT), (&claim, Type::INT8), (&took_over, Type::INT8)]);
     end(client, done.map(drop))
 }
 

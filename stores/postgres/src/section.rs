@@ -3,7 +3,6 @@
 //! The lock ends with its connection, and so with the engine: then the claim keeps the others out. Both are needed, for a
 //! claim has an end, and a holder that is stopped does not see it.
 
-use std::sync::PoisonError;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,15 +12,13 @@ use postgres::types::Type;
 use ureq_auth::{Error, Exclusive, Result, Stored, TokenStore as _};
 
 use crate::PostgresStore;
+use crate::left::Claim;
 use crate::link::Link;
 use crate::row::{self, Answer, Locked};
 
 /// The pauses between two looks at another's claim: from here, doubled each time, up to there.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
-
-/// How many claims a store remembers that it may have left in the row. More than that have run out.
-const REMEMBERED: usize = 8;
 
 pub(crate) struct Section<'a> {
     store: &'a PostgresStore,
@@ -35,8 +32,10 @@ pub(crate) struct Section<'a> {
     is_lost: bool,
     /// There may be a claim of this section's in the row.
     has_claim: bool,
-    /// A token could not be saved: nobody else may spend the one that it has replaced. So the claim stays, for the store's
-    /// next section.
+    /// The claim in the row is one that an earlier section of this store has left: this one.
+    took_over: Option<i64>,
+    /// A token could not be saved, here or in the section whose claim this one took over: nobody may spend the one that it has
+    /// replaced. So nothing is sent before a save, and the claim stays, for the store's next section.
     owes_save: bool,
 }
 
@@ -53,6 +52,7 @@ impl<'a> Section<'a> {
             is_locked: false,
             is_lost: false,
             has_claim: false,
+            took_over: None,
             owes_save: false,
         };
         section.version = section.lock(timeout)?;
@@ -66,9 +66,16 @@ impl<'a> Section<'a> {
         loop {
             let left = timeout.saturating_sub(begin.elapsed());
             self.link.is_in_transaction(true);
+            // Looked at before: what is left after that may be in the row by then.
+            let left_behind = self.store.left.all();
             let locked = self.lock_once(left)?;
-            let is_ours = |claim: i64| claim == self.name || self.store.left().contains(&claim);
-            if locked.claim.is_none_or(is_ours) {
+            let ours = left_behind.iter().find(|ours| Some(ours.name) == locked.claim).copied();
+            self.store.left.keep(&left_behind, ours);
+            if locked.claim.is_none_or(|claim| claim == self.name) {
+                return Ok(locked.version);
+            }
+            if let Some(ours) = ours {
+                (self.took_over, self.owes_save) = (Some(ours.name), ours.owes_save);
                 return Ok(locked.version);
             }
             self.answer(self.store.timeout, |client| client.batch_execute("ROLLBACK"))?;
@@ -151,17 +158,23 @@ impl<'a> Section<'a> {
         if version == self.version {
             return Ok(());
         }
-        self.is_lost = true;
-        Err(self.lost())
+        Err(self.lose())
     }
 
     fn lost(&self) -> Error {
         Error::store_busy(format!("the lock on {} is lost, with its connection or to another host", self.store.place()))
     }
 
+    /// What this section holds on to is another's by now, or there is nothing to hold on to.
+    fn lose(&mut self) -> Error {
+        (self.is_lost, self.owes_save) = (true, false);
+        self.lost()
+    }
+
     /// A save takes the claim out of the row in the same step.
     fn write(&mut self, text: Option<String>) -> Result<()> {
-        self.owes_save |= text.is_some();
+        // Without a claim of its own, nothing was sent.
+        self.owes_save |= text.is_some() && self.has_claim;
         self.under_lock()?;
         let (name, table, version) = (self.store.name.clone(), self.store.table.clone(), self.version);
         // Two answers.
@@ -172,10 +185,10 @@ impl<'a> Section<'a> {
         match written? {
             Some(version) => {
                 self.link.is_in_transaction(false);
-                (self.version, self.has_claim, self.owes_save) = (version, false, false);
+                (self.version, self.has_claim, self.took_over, self.owes_save) = (version, false, None, false);
                 Ok(())
             }
-            None => Err(self.lost()),
+            None => Err(self.lose()),
         }
     }
 }
@@ -211,6 +224,12 @@ impl Exclusive for Section<'_> {
     /// Commits a claim, and locks the row again. Who was in between has seen the claim, and has let go.
     fn hold_for(&mut self, needed: Duration) -> Result<()> {
         self.under_lock()?;
+        if self.owes_save {
+            return Err(Error::store_busy(format!(
+                "{} has been replaced, and its successor is not saved yet: the session that has that saves it with its next call",
+                self.store.place()
+            )));
+        }
         let (name, table, claim, version) =
             (self.store.name.clone(), self.store.table.clone(), self.name, self.version);
         let (time, call) = (needed.saturating_add(self.store.margin), self.store.timeout);
@@ -223,8 +242,7 @@ impl Exclusive for Section<'_> {
         self.is_locked = matches!(locked, Ok(Some(_)));
         match locked {
             Ok(Some(locked)) if locked.claim == Some(claim) && locked.version == version => {
-                // Whoever sends has saved before, or has found that there is nothing to save.
-                self.owes_save = false;
+                self.took_over = None;
                 Ok(())
             }
             Err(error) if !self.is_lost => {
@@ -250,12 +268,12 @@ impl Exclusive for Section<'_> {
 impl Drop for Section<'_> {
     fn drop(&mut self) {
         let (name, table, claim) = (self.store.name.clone(), self.store.table.clone(), self.name);
+        let (took_over, gives_up) = (self.took_over, (self.has_claim || self.took_over.is_some()) && !self.owes_save);
         let mut is_free = !self.has_claim;
         if self.is_locked && !self.is_lost {
             // Here, so that it is over when this returns. The connection's end would do it too.
-            let gives_up = self.has_claim && !self.owes_save;
             let done = self.link.call(2 * self.store.timeout, move |client| match gives_up {
-                true => row::give_up(client, &table, &name, claim),
+                true => row::give_up(client, &table, &name, claim, took_over),
                 false => client.batch_execute("ROLLBACK"),
             });
             let is_done = matches!(done, Ok(Ok(())));
@@ -263,22 +281,7 @@ impl Drop for Section<'_> {
             self.link.is_in_transaction(!is_done);
         }
         if !is_free {
-            self.store.leave_behind(claim);
+            self.store.left.leave(Claim { name: claim, owes_save: self.owes_save });
         }
-    }
-}
-
-impl PostgresStore {
-    fn left(&self) -> Vec<i64> {
-        self.left.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// A claim that this store's next section may take for its own: the one that made it is over.
-    fn leave_behind(&self, claim: i64) {
-        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
-        if left.len() >= REMEMBERED {
-            left.remove(0);
-        }
-        left.push(claim);
     }
 }

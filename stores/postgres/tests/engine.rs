@@ -130,6 +130,13 @@ fn a_token_that_the_engine_was_not_there_for_is_saved_before_another_is_asked_fo
     trials::an_engine_lost_in_a_token_request(engine, |address| open(&pool(address), "unsaved"));
 }
 
+#[test]
+fn two_sessions_on_one_store_spend_nothing_twice() {
+    let Some(engine) = Engine::of("postgres") else { return };
+    let store = open(&pool(&engine.address), "shared");
+    trials::two_sessions_on_one_store(engine, store.into());
+}
+
 /// The first connection goes through a proxy that is cut, the second one does not.
 #[test]
 fn a_connection_that_hangs_gives_its_place_back() {
