@@ -1,41 +1,46 @@
 //! What a store's sections have left with the engine when they ended without its word: leases that the next one takes over.
 
-/// What a lease holds while it is a section's.
+/// What a lease holds while it is a section's, and no other section's ever: a command of one that is over may still be on
+/// its way.
 pub(crate) type Name = [u8; 16];
 
-#[derive(Default)]
-pub(crate) struct Left {
-    /// Of sections that are over, and whose lease may still stand.
-    over: Vec<Name>,
-    /// Of sections that may have got the lease, and have not heard so. Each is used for the next attempt: however many fail
-    /// while the engine is away, there are no more names than threads.
-    unheard: Vec<Name>,
-    /// A token could not be saved: nobody else may spend the one that it has replaced.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Lease {
+    pub(crate) name: Name,
+    /// The token of its section is not saved. Several sessions may share the store, and one of them has that token: until it
+    /// has saved, the others may not spend the one that it has replaced.
     pub(crate) owes_save: bool,
+    /// The section asked for it, and has not heard whether it got it: there was no section then.
+    pub(crate) is_unheard: bool,
 }
 
+/// How many are remembered that may never have been there: each costs an attempt while the engine is away. One that is
+/// forgotten ends by itself.
+const MOST_UNHEARD: usize = 64;
+
+#[derive(Default)]
+pub(crate) struct Left(Vec<Lease>);
+
 impl Left {
-    /// The name of the next section, if one is to be used again.
-    pub(crate) fn name(&mut self) -> Option<Name> {
-        self.unheard.pop()
+    /// Those that owe a save come first.
+    pub(crate) fn all(&self) -> Vec<Lease> {
+        let mut all = self.0.clone();
+        all.sort_by_key(|lease| !lease.owes_save);
+        all
     }
 
-    /// Whose leases it may take over.
-    pub(crate) fn names(&self) -> Vec<Name> {
-        self.over.iter().chain(&self.unheard).copied().collect()
+    pub(crate) fn leave(&mut self, lease: Lease) {
+        let unheard = |lease: &Lease| lease.is_unheard;
+        if lease.is_unheard && self.0.iter().filter(|lease| unheard(lease)).count() >= MOST_UNHEARD {
+            if let Some(oldest) = self.0.iter().position(unheard) {
+                self.0.remove(oldest);
+            }
+        }
+        self.0.push(lease);
     }
 
-    pub(crate) fn keep_unheard(&mut self, name: Name) {
-        self.unheard.push(name);
-    }
-
-    pub(crate) fn keep(&mut self, name: Name) {
-        self.over.push(name);
-    }
-
-    /// A section has the lease, so no other has it. If that was free, somebody else may have saved, and nothing is owed.
-    pub(crate) fn has_entered(&mut self, was_free: bool) {
-        self.over.clear();
-        self.owes_save &= !was_free;
+    /// A section has entered that knew of these: the lease is its own now.
+    pub(crate) fn forget(&mut self, known: &[Lease]) {
+        self.0.retain(|lease| !known.contains(lease));
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use ureq_auth::{Error, Exclusive, Result, Stored, TokenStore as _};
 
 use crate::RedisStore;
-use crate::left::{Left, Name};
+use crate::left::{Lease, Left, Name};
 
 /// The lease of somebody who has just come: for a look at what is stored, and a save.
 const FIRST: Duration = Duration::from_secs(5);
@@ -19,20 +19,24 @@ const AFTER_SAVE: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
-/// Free, or of a section that this store has left without a word: taken over with what is left of its time. A repeat of a
-/// command whose answer was lost does no harm. The answers are these.
+/// Free, or of a section that this store has left without a word. The arguments after the name and the time are how many
+/// leases owe a save, these, and the rest. One that owes a save ends when it would have ended: a session that has gone with
+/// its token must not keep the others out for longer. The repeat of a command whose answer was lost finds its own name.
 const ENTER: &str = "local name, time, answer = redis.call('GET', KEYS[1]), tonumber(ARGV[2]), 1 \
-                     if name == ARGV[1] then return 2 end \
+                     if name == ARGV[1] then \
+                     redis.call('PEXPIRE', KEYS[1], math.max(time, redis.call('PTTL', KEYS[1]))) return 3 end \
                      if name then \
-                     answer = 0 for i = 3, #ARGV do if name == ARGV[i] then answer = 2 end end \
+                     answer = 0 \
+                     for i = 4, #ARGV do if name == ARGV[i] then answer = i - 3 <= tonumber(ARGV[3]) and 2 or 1 end end \
                      if answer == 0 then return 0 end \
-                     time = math.max(time, redis.call('PTTL', KEYS[1])) end \
+                     if answer == 2 then time = math.max(1, redis.call('PTTL', KEYS[1])) end end \
                      redis.call('SET', KEYS[1], ARGV[1], 'PX', time) return answer";
 const ANOTHERS: i64 = 0;
-const WAS_FREE: i64 = 1;
+const OWES_SAVE: i64 = 2;
+const WAS_MINE: i64 = 3;
 
-const HOLD: &str =
-    "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end redis.call('PEXPIRE', KEYS[1], ARGV[2]) return 1";
+const HOLD: &str = "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end \
+                    redis.call('PEXPIRE', KEYS[1], math.max(tonumber(ARGV[2]), redis.call('PTTL', KEYS[1]))) return 1";
 const SAVE: &str = "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end \
                     redis.call('SET', KEYS[2], ARGV[2]) redis.call('PEXPIRE', KEYS[1], ARGV[3]) return 1";
 const REMOVE: &str = "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end redis.call('DEL', KEYS[2]) return 1";
@@ -41,22 +45,32 @@ const LEAVE: &str = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('D
 pub(crate) struct Section<'a> {
     store: &'a RedisStore,
     name: Name,
+    /// A token request was allowed, and nothing is saved since.
+    may_have_sent: bool,
+    /// A token could not be saved, here or in the section whose lease this one took over: nobody may spend the one that it has
+    /// replaced. So nothing is sent before a save, and the lease is left to run, for the store's next section.
+    owes_save: bool,
 }
 
 impl<'a> Section<'a> {
     pub(crate) fn enter(store: &'a RedisStore, timeout: Duration) -> Result<Self> {
-        let used_before = store.left().name();
-        let name = used_before.map_or_else(new_name, Ok)?;
+        let name = new_name()?;
         let (begin, mut pause) = (Instant::now(), FIRST_PAUSE);
         loop {
-            let (left, time) = (store.left().names(), milliseconds(FIRST));
-            let mut arguments: Vec<&[u8]> = vec![&name, time.as_bytes()];
-            arguments.extend(left.iter().map(Name::as_slice));
-            // It may get there all the same.
-            let entered = store.script(ENTER, &arguments).inspect_err(|_| store.left().keep_unheard(name))?;
+            // What is left after this look is not known to the engine: it stays.
+            let left = store.left().all();
+            let owing = left.iter().filter(|lease| lease.owes_save).count();
+            let (time, number) = (milliseconds(FIRST), owing.to_string());
+            let mut arguments: Vec<&[u8]> = vec![&name, time.as_bytes(), number.as_bytes()];
+            arguments.extend(left.iter().map(|lease| lease.name.as_slice()));
+            let entered = store.script(ENTER, &arguments).inspect_err(|_| {
+                // It may get there all the same, and take over a lease that owes a save.
+                store.left().leave(Lease { name, owes_save: owing > 0, is_unheard: true });
+            })?;
             if entered != ANOTHERS {
-                store.left().has_entered(entered == WAS_FREE);
-                return Ok(Section { store, name });
+                store.left().forget(&left);
+                let owes_save = entered == OWES_SAVE || entered == WAS_MINE && owing > 0;
+                return Ok(Section { store, name, may_have_sent: false, owes_save });
             }
             let left = timeout.saturating_sub(begin.elapsed());
             if left.is_zero() {
@@ -71,16 +85,34 @@ impl<'a> Section<'a> {
         }
     }
 
-    fn under(&self, script: &str, arguments: &[&[u8]]) -> Result<()> {
+    fn under(&mut self, script: &str, arguments: &[&[u8]]) -> Result<()> {
         let mut all: Vec<&[u8]> = vec![&self.name];
         all.extend(arguments);
         match self.store.script(script, &all)? {
             1 => Ok(()),
-            _ => Err(Error::store_busy(format!(
-                "the lease on {} has run out, and it may be another host's: nothing is sent or stored",
-                self.store.place()
-            ))),
+            _ => {
+                // There is nothing left to hold on to.
+                self.owes_save = false;
+                Err(Error::store_busy(format!(
+                    "the lease on {} has run out, and it may be another host's: nothing is sent or stored",
+                    self.store.place()
+                )))
+            }
         }
+    }
+
+    fn may_send(&self) -> Result<()> {
+        if !self.owes_save {
+            return Ok(());
+        }
+        Err(Error::store_busy(format!(
+            "{} has been replaced, and its successor is not saved yet: the session that has that saves it with its next call",
+            self.store.place()
+        )))
+    }
+
+    fn is_settled(&mut self) {
+        (self.may_have_sent, self.owes_save) = (false, false);
     }
 }
 
@@ -91,37 +123,39 @@ impl Exclusive for Section<'_> {
 
     /// That it can be written to: a replica that is read only, and a disk that is full, say so to this as well.
     fn prepare(&mut self) -> Result<()> {
+        self.may_send()?;
         self.under(HOLD, &[milliseconds(FIRST).as_bytes()])
     }
 
     fn hold_for(&mut self, needed: Duration) -> Result<()> {
+        self.may_send()?;
         self.under(HOLD, &[milliseconds(needed.saturating_add(self.store.margin)).as_bytes()])?;
-        // Whoever sends has saved before, or has found that there is nothing to save.
-        self.store.left().owes_save = false;
+        self.may_have_sent = true;
         Ok(())
     }
 
     fn save(&mut self, stored: &Stored) -> Result<()> {
+        // What was saved without a token request may be followed by one.
+        let lasts = milliseconds(if self.may_have_sent { AFTER_SAVE } else { FIRST });
         // Until it is known to be there.
-        self.store.left().owes_save = true;
-        self.under(SAVE, &[stored.to_text().as_bytes(), milliseconds(AFTER_SAVE).as_bytes()])?;
-        self.store.left().owes_save = false;
+        self.owes_save |= self.may_have_sent;
+        self.under(SAVE, &[stored.to_text().as_bytes(), lasts.as_bytes()])?;
+        self.is_settled();
         Ok(())
     }
 
     fn remove(&mut self) -> Result<()> {
         self.under(REMOVE, &[])?;
-        self.store.left().owes_save = false;
+        self.is_settled();
         Ok(())
     }
 }
 
 impl Drop for Section<'_> {
     fn drop(&mut self) {
-        // With a save to make up for, the lease is left to run, for the store's next section.
-        let owes_save = self.store.left().owes_save;
-        if owes_save || self.store.script(LEAVE, &[&self.name]).is_err() {
-            self.store.left().keep(self.name);
+        let (name, owes_save) = (self.name, self.owes_save);
+        if owes_save || self.store.script(LEAVE, &[&name]).is_err() {
+            self.store.left().leave(Lease { name, owes_save, is_unheard: false });
         }
     }
 }

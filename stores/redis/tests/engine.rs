@@ -5,17 +5,20 @@
 mod trials;
 
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use redis::{Client, TlsCertificates};
 use trials::{Engine, HOLDER};
-use ureq_auth::TokenStore;
 use ureq_auth::store_kit::{self, Bench};
-use ureq_auth_redis::{Pool, RedisStore};
+use ureq_auth::{Stored, TokenStore};
+use ureq_auth_redis::{Connections, Pool, RedisStore};
 
 /// Short: holders die here on purpose.
 const MARGIN: Duration = Duration::from_secs(2);
+
+/// Longer than anything takes that is to happen at all.
+const LONG: Duration = Duration::from_secs(30);
 
 fn pool(address: &str) -> Arc<Pool> {
     Arc::new(Pool::open(format!("redis://:secret@{address}/")).unwrap())
@@ -32,7 +35,6 @@ struct Redis {
 
 impl Redis {
     fn send(&self, command: &redis::Cmd) -> bool {
-        use ureq_auth_redis::Connections as _;
         self.pool.call(command).is_ok()
     }
 }
@@ -100,7 +102,6 @@ fn a_holder_that_is_stopped_spends_nothing_twice() {
     trials::a_lease_that_runs_out(
         || open(&pool, "stopped"),
         move || {
-            use ureq_auth_redis::Connections as _;
             other.call(redis::cmd("DEL").arg("ureq-auth:{stopped}:lease")).unwrap();
         },
     );
@@ -110,6 +111,127 @@ fn a_holder_that_is_stopped_spends_nothing_twice() {
 fn a_token_that_the_engine_was_not_there_for_is_saved_before_another_is_asked_for() {
     let Some(engine) = Engine::of("redis") else { return };
     trials::an_engine_lost_in_a_token_request(engine, |address| open(&pool(address), "unsaved"));
+}
+
+#[test]
+fn two_sessions_on_one_store_spend_nothing_twice() {
+    let Some(engine) = Engine::of("redis") else { return };
+    let store = RedisStore::new(&pool(&engine.address), "shared");
+    trials::two_sessions_on_one_store(engine, Arc::new(store));
+}
+
+/// A way to the engine that can be bad.
+struct Way {
+    pool: Arc<Pool>,
+    /// What becomes of the next attempt to enter.
+    next: Mutex<Fate>,
+    /// Commands whose answers nobody waits for any more.
+    late: Mutex<Vec<redis::Cmd>>,
+}
+
+#[derive(Default, PartialEq)]
+enum Fate {
+    #[default]
+    Arrives,
+    /// It is under way for longer than anybody waits.
+    IsLate,
+    /// Its answer is lost, and it is sent again when most of the lease is over.
+    ArrivesTwice,
+}
+
+impl Way {
+    fn new(engine: &Engine, next: Fate) -> Arc<Self> {
+        Arc::new(Way { pool: pool(&engine.address), next: Mutex::new(next), late: Mutex::default() })
+    }
+}
+
+impl Connections for Way {
+    fn call(&self, command: &redis::Cmd) -> redis::RedisResult<redis::Value> {
+        match std::mem::take(&mut *self.next.lock().unwrap()) {
+            Fate::Arrives => {}
+            Fate::IsLate => {
+                self.late.lock().unwrap().push(command.clone());
+                return Err(redis::RedisError::from((redis::ErrorKind::Io, "time-out")));
+            }
+            Fate::ArrivesTwice => {
+                self.pool.call(command)?;
+                self.pool.call(redis::cmd("PEXPIRE").arg("ureq-auth:{way}:lease").arg(500))?;
+            }
+        }
+        self.pool.call(command)
+    }
+}
+
+fn a_text(number: u8) -> Stored {
+    Stored::from_text(&format!(r#"{{"version":1,"access_token":"a{number}"}}"#)).unwrap()
+}
+
+#[test]
+fn a_command_that_arrives_late_gives_nobody_a_lease_that_has_run_out() {
+    let Some(engine) = Engine::of("redis") else { return };
+    let way = Way::new(&engine, Fate::IsLate);
+    let (store, other) = (RedisStore::new(&way, "way"), RedisStore::new(&way.pool, "way"));
+    assert!(store.exclusive(Duration::ZERO).is_err(), "it is not heard");
+    let mut stopped = store.exclusive(LONG).unwrap();
+    stopped.hold_for(Duration::ZERO).unwrap();
+    // It is stopped here for longer than its lease, and somebody else refreshes.
+    way.pool.call(redis::cmd("DEL").arg("ureq-auth:{way}:lease")).unwrap();
+    other.exclusive(Duration::ZERO).unwrap().save(&a_text(2)).unwrap();
+    for command in way.late.lock().unwrap().drain(..) {
+        way.pool.call(&command).unwrap();
+    }
+    assert!(stopped.hold_for(Duration::ZERO).is_err(), "a lease that has run out stands");
+    assert!(stopped.save(&a_text(1)).is_err(), "what was saved meanwhile is overwritten");
+}
+
+#[test]
+fn an_attempt_to_enter_that_is_sent_again_prolongs_the_lease_that_it_has_got() {
+    let Some(engine) = Engine::of("redis") else { return };
+    let way = Way::new(&engine, Fate::ArrivesTwice);
+    let store = RedisStore::new(&way, "way");
+    let inside = store.exclusive(LONG).unwrap();
+    let left = way.pool.call(redis::cmd("PTTL").arg("ureq-auth:{way}:lease")).unwrap();
+    assert!(matches!(left, redis::Value::Int(2000..)), "{left:?}");
+    drop(inside);
+    store.exclusive(Duration::ZERO).unwrap();
+}
+
+#[test]
+fn a_section_that_has_lost_its_lease_keeps_nobody_elses() {
+    let Some(engine) = Engine::of("redis") else { return };
+    let pool = pool(&engine.address);
+    let (store, other) = (open(&pool, "lost"), open(&pool, "lost"));
+    let mut lost = store.exclusive(LONG).unwrap();
+    lost.hold_for(Duration::ZERO).unwrap();
+    pool.call(redis::cmd("DEL").arg("ureq-auth:{lost}:lease")).unwrap();
+    let inside = store.exclusive(Duration::ZERO).unwrap();
+    assert!(lost.save(&a_text(1)).is_err());
+    drop((inside, lost));
+    other.exclusive(Duration::ZERO).unwrap();
+}
+
+/// Whoever asks for what a session of the same store owes does not keep the others out for longer.
+#[test]
+fn a_lease_that_owes_a_save_ends_when_it_would_have_ended() {
+    let Some(engine) = Engine::of("redis") else { return };
+    let pool = pool(&engine.address);
+    let (store, other) = (open(&pool, "owing"), open(&pool, "owing"));
+    let mut inside = store.exclusive(LONG).unwrap();
+    inside.hold_for(LONG).unwrap();
+    let deny = |fail| pool.call(redis::cmd("CONFIG").arg("SET").arg("min-replicas-to-write").arg(u8::from(fail)));
+    deny(true).unwrap();
+    assert!(inside.save(&a_text(1)).is_err());
+    drop(inside);
+    deny(false).unwrap();
+    pool.call(redis::cmd("PEXPIRE").arg("ureq-auth:{owing}:lease").arg(1500)).unwrap();
+    for _ in 0..3 {
+        let mut inside = store.exclusive(Duration::ZERO).unwrap();
+        assert!(inside.prepare().is_err() && inside.hold_for(LONG).is_err(), "what was replaced may be spent");
+    }
+    let left = pool.call(redis::cmd("PTTL").arg("ureq-auth:{owing}:lease")).unwrap();
+    assert!(matches!(left, redis::Value::Int(..=1500)), "{left:?}");
+    let mut inside = other.exclusive(LONG).unwrap();
+    inside.hold_for(Duration::ZERO).unwrap();
 }
 
 #[test]
