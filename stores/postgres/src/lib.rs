@@ -69,6 +69,9 @@ use ureq_auth::{Error, Exclusive, Result, Stored, TokenStore};
 /// that follows it, and for an engine that is out of reach just then.
 pub const MARGIN: Duration = Duration::from_secs(30);
 
+/// The longest of any time that is set.
+const DAY: Duration = Duration::from_secs(86_400);
+
 /// A token store in a row of PostgreSQL, shared by all hosts that name the same row.
 ///
 /// The table is made if it is not there ([`schema`](PostgresStore::schema) says how), and so is the row. The role needs
@@ -104,20 +107,21 @@ impl PostgresStore {
         self
     }
 
-    /// How long a call may take, beside the wait for the row; connecting takes several answers of the engine's. 10 s unless set.
+    /// How long a call may take, beside the wait for the row; connecting takes several answers of the engine's. 10 s unless
+    /// set, and a day at most.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout.max(Duration::from_millis(1));
+        self.timeout = timeout.clamp(Duration::from_millis(1), DAY);
         self
     }
 
-    /// How much longer than a token request may take its claim lasts. [`MARGIN`] unless set.
+    /// How much longer than a token request may take its claim lasts. [`MARGIN`] unless set, and a day at most.
     ///
     /// An engine that goes away while a token request is under way, and is back within that time, costs nothing: the new token
     /// is saved first, and the others wait for it. A holder that dies during its token request keeps them out for as long.
     #[must_use]
     pub fn margin(mut self, margin: Duration) -> Self {
-        self.margin = margin;
+        self.margin = margin.min(DAY);
         self
     }
 

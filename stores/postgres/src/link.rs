@@ -68,6 +68,10 @@ impl Link {
         answer.recv_timeout(timeout).map_err(|_| self.give_up(timeout))
     }
 
+    pub(crate) fn may_be_in_transaction(&self) -> bool {
+        self.in_transaction.load(SeqCst)
+    }
+
     /// Whether there may be a transaction on the connection from now on.
     pub(crate) fn is_in_transaction(&self, may_be: bool) {
         self.in_transaction.store(may_be, SeqCst);

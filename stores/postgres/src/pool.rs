@@ -18,7 +18,7 @@ use ureq_auth::{Error, Result};
 /// };
 /// ```
 ///
-/// A refresh has one for as long as it takes, and so does a wait for another host's refresh.
+/// A refresh has one for as long as it takes. A wait for another host's refresh has one now and then, for a second at most.
 pub trait Connections: Send + Sync {
     /// Hands a connection that is in no transaction to `serve`, once, within `timeout`. When that returns, the connection is in
     /// no transaction, or closed.
@@ -109,13 +109,18 @@ impl Connections for Pool {
         drop(state);
         let permit = Permit(&self.0);
         // One whose packets are lost on the way does not answer at all: there must be time left for another.
-        let idle = idle.and_then(|mut client| client.is_valid(timeout - timeout / 8).is_ok().then_some(client));
+        let idle = idle.and_then(|mut client| match client.is_valid(timeout - timeout / 8) {
+            Ok(()) => Some(client),
+            Err(_) => {
+                close(vec![client]);
+                None
+            }
+        });
         let mut client = match idle {
             Some(client) => client,
             None => {
-                // Closed while they were idle, by an engine that was started again. No lock is held while they are.
-                let closed = std::mem::take(&mut self.0.state().idle);
-                drop(closed);
+                // Closed while they were idle, by an engine that was started again.
+                close(std::mem::take(&mut self.0.state().idle));
                 (self.0.connect)().map_err(|error| {
                     let said = crate::said(&error);
                     Error::store(format!("PostgreSQL cannot be reached ({said}): no token request is made without it"))
@@ -130,6 +135,16 @@ impl Connections for Pool {
     fn give_up(&self, thread: ThreadId) {
         self.0.take_back(thread);
     }
+}
+
+/// A client waits for the end of its connection, which is long in coming where nobody answers. No caller waits for that.
+fn close(clients: Vec<Client>) {
+    if clients.is_empty() {
+        return;
+    }
+    let closing = thread::Builder::new().name("ureq-auth-postgres-close".to_owned()).spawn(move || drop(clients));
+    // Without a thread, they are closed by now.
+    drop(closing);
 }
 
 /// The right to one connection.

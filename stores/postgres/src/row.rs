@@ -15,14 +15,8 @@ pub(crate) struct Locked {
     pub(crate) claim: Option<i64>,
 }
 
-/// Begins a transaction and locks the row in it. `None`: there is no row.
-pub(crate) fn lock(
-    client: &mut Client,
-    table: &str,
-    name: &str,
-    timeout: Duration,
-    call: Duration,
-) -> Answer<Option<Locked>> {
+/// Begins a transaction that waits for the row for no longer than this, and for an answer.
+pub(crate) fn begin(client: &mut Client, timeout: Duration, call: Duration) -> Answer<()> {
     // A connection whose host has died is found out in half a minute, and not in two hours. Where it is no TCP, that is ignored.
     client.batch_execute(&format!(
         "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL lock_timeout = {}; SET LOCAL statement_timeout = {}; \
@@ -32,7 +26,18 @@ pub(crate) fn lock(
          SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'",
         milliseconds(timeout),
         milliseconds(timeout.saturating_add(call))
-    ))?;
+    ))
+}
+
+/// Begins a transaction and locks the row in it. `None`: there is no row.
+pub(crate) fn lock(
+    client: &mut Client,
+    table: &str,
+    name: &str,
+    timeout: Duration,
+    call: Duration,
+) -> Answer<Option<Locked>> {
+    begin(client, timeout, call)?;
     let lock = format!(
         "SELECT version, CASE WHEN claimed_until > clock_timestamp() THEN claim END FROM {table} WHERE name = $1 FOR UPDATE"
     );

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use postgres::Client;
 use postgres::error::SqlState;
 use postgres::types::Type;
-use ureq_auth::{Error, Exclusive, Result, Stored, TokenStore as _};
+use ureq_auth::{Error, ErrorKind, Exclusive, Result, Stored, TokenStore as _};
 
 use crate::PostgresStore;
 use crate::left::Claim;
@@ -20,9 +20,13 @@ use crate::row::{self, Answer, Locked};
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
+/// For how long a wait for another's lock has a connection, before others may use that.
+const ONE_WAIT: Duration = Duration::from_secs(1);
+
 pub(crate) struct Section<'a> {
     store: &'a PostgresStore,
-    link: Link,
+    /// None while this section waits for another's claim, and once the connection is closed.
+    link: Option<Link>,
     /// What this section's claim is called.
     name: i64,
     /// Of the row, when it was last locked or saved.
@@ -43,11 +47,10 @@ impl<'a> Section<'a> {
     pub(crate) fn enter(store: &'a PostgresStore, timeout: Duration) -> Result<Self> {
         let mut name = [0; 8];
         getrandom::fill(&mut name).map_err(|error| Error::store(format!("the system has no randomness: {error}")))?;
-        let (name, link) = (i64::from_ne_bytes(name), store.link()?);
         let mut section = Section {
             store,
-            link,
-            name,
+            link: None,
+            name: i64::from_ne_bytes(name),
             version: 0,
             is_locked: false,
             is_lost: false,
@@ -65,62 +68,88 @@ impl<'a> Section<'a> {
         let (begin, mut pause) = (Instant::now(), FIRST_PAUSE);
         loop {
             let left = timeout.saturating_sub(begin.elapsed());
-            self.link.is_in_transaction(true);
-            // Looked at before: what is left after that may be in the row by then.
-            let left_behind = self.store.left.all();
-            let locked = self.lock_once(left)?;
-            let ours = left_behind.iter().find(|ours| Some(ours.name) == locked.claim).copied();
-            self.store.left.keep(&left_behind, ours);
-            if locked.claim.is_none_or(|claim| claim == self.name) {
-                return Ok(locked.version);
-            }
-            if let Some(ours) = ours {
-                (self.took_over, self.owes_save) = (Some(ours.name), ours.owes_save);
-                return Ok(locked.version);
-            }
-            self.answer(self.store.timeout, |client| client.batch_execute("ROLLBACK"))?;
-            self.link.is_in_transaction(false);
-            if left.is_zero() {
-                return Err(Error::store_busy(format!(
+            let is_in_the_way = match self.look(left.min(ONE_WAIT)) {
+                Ok(Some(version)) => return Ok(version),
+                Ok(None) => Error::store_busy(format!(
                     "another host has {} claimed: it refreshes the token, or has died in that, and its claim runs out",
                     self.store.place()
-                )));
+                )),
+                // No connection is free, or somebody else has the row locked.
+                Err(error) if error.kind() == ErrorKind::Timeout && !self.is_lost => error,
+                Err(error) => return Err(error),
+            };
+            // Others may use it meanwhile.
+            self.give_back()?;
+            if left.is_zero() {
+                return Err(is_in_the_way);
             }
             thread::sleep(pause.min(left));
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 
+    /// Locks the row and gives back its version, if it is not claimed by another.
+    fn look(&mut self, timeout: Duration) -> Result<Option<i64>> {
+        // Looked at before: what is left after that may be in the row by then.
+        let left_behind = self.store.left.all();
+        let Locked { version, claim } = self.lock_once(timeout)?;
+        let ours = left_behind.iter().find(|ours| Some(ours.name) == claim).copied();
+        self.store.left.keep(&left_behind, ours);
+        if let Some(ours) = ours {
+            (self.took_over, self.owes_save) = (Some(ours.name), ours.owes_save);
+        }
+        let is_free = ours.is_some() || claim.is_none_or(|claim| claim == self.name);
+        Ok(is_free.then_some(version))
+    }
+
+    fn give_back(&mut self) -> Result<()> {
+        if self.link.as_ref().is_some_and(Link::may_be_in_transaction) {
+            self.answer(self.store.timeout, |client| client.batch_execute("ROLLBACK"))?;
+            self.may_be_in_transaction(false);
+        }
+        self.link = None;
+        Ok(())
+    }
+
+    fn may_be_in_transaction(&self, may_be: bool) {
+        if let Some(link) = &self.link {
+            link.is_in_transaction(may_be);
+        }
+    }
+
     fn lock_once(&mut self, timeout: Duration) -> Result<Locked> {
         let (name, table, schema) = (self.store.name.clone(), self.store.table.clone(), self.store.schema());
         let call = self.store.timeout;
+        if self.link.is_none() && !self.is_lost {
+            self.link = Some(self.store.link()?);
+        }
+        self.may_be_in_transaction(true);
         let job = move |client: &mut Client| -> Answer<Option<Locked>> {
-            // For the table, for the row, and with both.
-            for attempt in 0..3 {
-                match row::lock(client, &table, &name, timeout, call) {
-                    Ok(Some(locked)) => return Ok(Some(locked)),
-                    Ok(None) if attempt < 2 => {
-                        client.batch_execute("ROLLBACK")?;
+            // For the table, for the row, with both, and once more where others are at it as well.
+            for is_last in [false, false, false, true] {
+                let locked = row::lock(client, &table, &name, timeout, call);
+                if let Ok(Some(locked)) = locked {
+                    return Ok(Some(locked));
+                }
+                client.batch_execute("ROLLBACK")?;
+                match locked {
+                    Ok(_) if !is_last => {
                         let insert = format!("INSERT INTO {table} (name) VALUES ($1) ON CONFLICT DO NOTHING");
                         client.query_typed(&insert, &[(&name, Type::TEXT)])?;
                     }
-                    Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) && attempt < 2 => {
-                        client.batch_execute("ROLLBACK")?;
+                    Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) && !is_last => {
                         // Somebody else may be at it: then it is there.
                         let _may_be_there = client.batch_execute(&schema);
                     }
-                    Err(error) => {
-                        client.batch_execute("ROLLBACK")?;
-                        return Err(error);
-                    }
-                    Ok(None) => {}
+                    locked => return locked,
                 }
             }
-            client.batch_execute("ROLLBACK")?;
-            row::lock(client, &table, &name, timeout, call)
+            Ok(None)
         };
         // The engine's own time-outs come first.
-        self.answer(timeout.saturating_add(2 * call), job)?.ok_or_else(|| {
+        let locked = self.answer(timeout.saturating_add(2 * call), job);
+        self.may_be_in_transaction(matches!(locked, Ok(Some(_))));
+        locked?.ok_or_else(|| {
             // Without a row there is no lock on one.
             Error::store(format!(
                 "{} cannot be seen after it was put there: see the table's policies",
@@ -134,18 +163,17 @@ impl<'a> Section<'a> {
         timeout: Duration,
         job: impl FnOnce(&mut Client) -> Answer<T> + Send + 'static,
     ) -> Result<T> {
-        if self.is_lost {
-            return Err(self.lost());
+        let Some(link) = self.link.as_ref().filter(|_| !self.is_lost) else { return Err(self.lost()) };
+        let answer = link.call(timeout, move |client| {
+            let answer = job(client);
+            (answer, client.is_closed())
+        });
+        if !matches!(answer, Ok((_, false))) {
+            // The lock went with it, and so may its place in the pool.
+            self.is_lost = true;
+            self.link = None;
         }
-        let (answer, is_closed) = self
-            .link
-            .call(timeout, move |client| {
-                let answer = job(client);
-                (answer, client.is_closed())
-            })
-            .inspect_err(|_| self.is_lost = true)?;
-        self.is_lost |= is_closed;
-        answer.map_err(|error| self.store.failed(&error))
+        answer?.0.map_err(|error| self.store.failed(&error))
     }
 
     /// The row is locked, and nobody has saved since this section last knew.
@@ -184,7 +212,7 @@ impl<'a> Section<'a> {
         self.is_locked = false;
         match written? {
             Some(version) => {
-                self.link.is_in_transaction(false);
+                self.may_be_in_transaction(false);
                 (self.version, self.has_claim, self.took_over, self.owes_save) = (version, false, None, false);
                 Ok(())
             }
@@ -196,7 +224,8 @@ impl<'a> Section<'a> {
 impl Exclusive for Section<'_> {
     fn load(&mut self) -> Result<Option<Stored>> {
         if self.is_lost {
-            // To look is no harm: whoever has the lock now may have a token for all.
+            // To look is no harm: whoever has the lock now may have a token for all. One connection has to do.
+            self.link = None;
             return self.store.load();
         }
         self.under_lock()?;
@@ -267,18 +296,29 @@ impl Exclusive for Section<'_> {
 
 impl Drop for Section<'_> {
     fn drop(&mut self) {
-        let (name, table, claim) = (self.store.name.clone(), self.store.table.clone(), self.name);
-        let (took_over, gives_up) = (self.took_over, (self.has_claim || self.took_over.is_some()) && !self.owes_save);
+        let (table, name, claim, took_over) =
+            (self.store.table.clone(), self.store.name.clone(), self.name, self.took_over);
+        let (is_locked, call) = (self.is_locked, self.store.timeout);
+        let gives_up = (self.has_claim || self.took_over.is_some()) && !self.owes_save;
         let mut is_free = !self.has_claim;
-        if self.is_locked && !self.is_lost {
-            // Here, so that it is over when this returns. The connection's end would do it too.
-            let done = self.link.call(2 * self.store.timeout, move |client| match gives_up {
-                true => row::give_up(client, &table, &name, claim, took_over),
-                false => client.batch_execute("ROLLBACK"),
+        let link = self.link.take();
+        if let Some(link) = link.filter(|link| gives_up || link.may_be_in_transaction()) {
+            // Here, so that it is over when this returns. The connection's end would do it too, but for the claim.
+            let answers = if gives_up && !is_locked { 4 } else { 2 };
+            let done = link.call(answers * call, move |client| {
+                if gives_up && is_locked && row::give_up(client, &table, &name, claim, took_over).is_ok() {
+                    return Ok(());
+                }
+                client.batch_execute("ROLLBACK")?;
+                if gives_up {
+                    row::begin(client, call, call)?;
+                    row::give_up(client, &table, &name, claim, took_over)?;
+                }
+                Ok::<_, postgres::Error>(())
             });
             let is_done = matches!(done, Ok(Ok(())));
             is_free |= gives_up && is_done;
-            self.link.is_in_transaction(!is_done);
+            link.is_in_transaction(!is_done);
         }
         if !is_free {
             self.store.left.leave(Claim { name: claim, owes_save: self.owes_save });

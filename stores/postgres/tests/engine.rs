@@ -6,6 +6,8 @@ mod trials;
 
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, mpsc};
+use std::thread;
 use std::time::Duration;
 
 use native_tls::{Certificate, TlsConnector};
@@ -13,8 +15,8 @@ use postgres::config::SslMode;
 use postgres::{Client, Config, NoTls};
 use postgres_native_tls::MakeTlsConnector;
 use trials::{Engine, HOLDER};
-use ureq_auth::TokenStore;
 use ureq_auth::store_kit::{self, Bench};
+use ureq_auth::{Stored, TokenStore};
 use ureq_auth_postgres::{Pool, PostgresStore};
 
 fn config(address: &str) -> Config {
@@ -41,6 +43,13 @@ fn administrator(address: &str) -> Client {
 /// Ends the connections of all who are in a section, and their claims: they have run out.
 const END: &str = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE state = 'idle in transaction'; \
                    UPDATE \"kit's \"\"own\"\"\" SET claimed_until = clock_timestamp()";
+
+/// The first of that alone, as an engine does that is started again.
+const TERMINATE: &str =
+    "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE state = 'idle in transaction'";
+
+/// Longer than anything takes that is to happen at all.
+const LONG: Duration = Duration::from_secs(30);
 
 struct Postgres {
     address: String,
@@ -153,6 +162,130 @@ fn a_connection_that_hangs_gives_its_place_back() {
     proxy.be(trials::CUT);
     drop(inside);
     store.load().unwrap();
+}
+
+/// The same for one that nobody uses just then: its end is nothing to wait for.
+#[test]
+fn an_idle_connection_that_has_died_in_silence_leaves_time_for_another() {
+    let Some(engine) = Engine::of("postgres") else { return };
+    let proxy = trials::Proxy::start(&engine.address).unwrap();
+    let (first, second) = (config(&proxy.address), config(&engine.address));
+    let connected = AtomicUsize::new(0);
+    let pool = Pool::of(1, move || match connected.fetch_add(1, SeqCst) {
+        0 => first.connect(NoTls),
+        _ => second.connect(NoTls),
+    });
+    let store = PostgresStore::new(&pool, "silent").timeout(Duration::from_secs(4));
+    store.load().unwrap();
+    proxy.be(trials::CUT);
+    store.load().unwrap();
+}
+
+/// A pool of one connection, and how often that was opened.
+fn pool_of_one(engine: &Engine) -> (Pool, Arc<AtomicUsize>) {
+    let (config, opened) = (config(&engine.address), Arc::new(AtomicUsize::new(0)));
+    let counter = Arc::clone(&opened);
+    let connect = move || {
+        let client = config.connect(NoTls);
+        counter.fetch_add(1, SeqCst);
+        client
+    };
+    (Pool::of(1, connect), opened)
+}
+
+/// One login's wait for another host is nothing to another login.
+fn waits_without_its_connection(engine: &Engine, name: &str, end: impl FnOnce()) {
+    let (pool, opened) = pool_of_one(engine);
+    let (waiting, other) = (open(&pool, name), open(&pool, "beside"));
+    thread::scope(|scope| {
+        let waiter = scope.spawn(|| waiting.exclusive(LONG).map(drop));
+        while opened.load(SeqCst) == 0 {
+            thread::yield_now();
+        }
+        for _ in 0..3 {
+            other.exclusive(Duration::ZERO).unwrap().save(&a_text(1)).unwrap();
+        }
+        assert!(!waiter.is_finished());
+        end();
+        waiter.join().unwrap().unwrap();
+    });
+}
+
+#[test]
+fn a_wait_for_anothers_claim_takes_no_connection() {
+    let Some(engine) = Engine::of("postgres") else { return };
+    let store = open(&pool(&engine.address), "claimed");
+    let mut claimed = store.exclusive(LONG).unwrap();
+    claimed.hold_for(LONG).unwrap();
+    let mut administrator = administrator(&engine.address);
+    administrator.batch_execute(TERMINATE).unwrap();
+    waits_without_its_connection(&engine, "claimed", || administrator.batch_execute(END).unwrap());
+}
+
+#[test]
+fn a_wait_for_anothers_lock_leaves_its_connection_to_others_now_and_then() {
+    let Some(engine) = Engine::of("postgres") else { return };
+    let store = open(&pool(&engine.address), "locked");
+    let inside = store.exclusive(LONG).unwrap();
+    waits_without_its_connection(&engine, "locked", || drop(inside));
+}
+
+#[test]
+fn a_lost_connection_does_not_keep_its_place_in_the_pool() {
+    let Some(engine) = Engine::of("postgres") else { return };
+    let (pool, _) = pool_of_one(&engine);
+    let store = open(&pool, "lost");
+    let mut inside = store.exclusive(LONG).unwrap();
+    administrator(&engine.address).batch_execute(TERMINATE).unwrap();
+    assert!(inside.load().is_err(), "the lock is lost");
+    inside.load().unwrap();
+    assert!(inside.hold_for(Duration::ZERO).is_err());
+}
+
+/// Nothing is sent under a claim whose lock was not had again: it keeps nobody out.
+#[test]
+fn a_claim_without_its_lock_is_given_up() {
+    let Some(engine) = Engine::of("postgres") else { return };
+    let (pool, mut between) = (pool(&engine.address), administrator(&engine.address));
+    let store = PostgresStore::new(&pool, "between").timeout(Duration::from_secs(1));
+    let mut inside = store.exclusive(LONG).unwrap();
+    let (locked, is_locked) = mpsc::channel();
+    let (end, is_over) = mpsc::channel::<()>();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            let mut transaction = between.transaction().unwrap();
+            transaction.execute("SELECT FROM ureq_auth_tokens WHERE name = 'between' FOR UPDATE", &[]).unwrap();
+            locked.send(()).unwrap();
+            is_over.recv().unwrap();
+        });
+        let waits =
+            "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%between%FOR UPDATE'";
+        let mut administrator = administrator(&engine.address);
+        while administrator.query(waits, &[]).unwrap().is_empty() {
+            thread::yield_now();
+        }
+        assert!(inside.hold_for(LONG).is_err(), "somebody else has the row");
+        is_locked.recv().unwrap();
+        end.send(()).unwrap();
+    });
+    drop(inside);
+    let other = PostgresStore::new(&pool, "between");
+    other.exclusive(Duration::ZERO).unwrap().prepare().unwrap();
+}
+
+#[test]
+fn a_time_out_without_an_end_is_a_long_one() {
+    let Some(engine) = Engine::of("postgres") else { return };
+    let store = PostgresStore::new(&pool(&engine.address), "for ever").timeout(Duration::MAX).margin(Duration::MAX);
+    let mut inside = store.exclusive(Duration::MAX).unwrap();
+    inside.hold_for(Duration::MAX).unwrap();
+    inside.save(&a_text(1)).unwrap();
+    drop(inside);
+    assert!(store.load().unwrap().is_some());
+}
+
+fn a_text(number: u8) -> Stored {
+    Stored::from_text(&format!(r#"{{"version":1,"access_token":"a{number}"}}"#)).unwrap()
 }
 
 #[test]

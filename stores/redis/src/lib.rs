@@ -54,6 +54,9 @@ use ureq_auth::{Error, Exclusive, Result, Stored, TokenStore};
 /// that follows it, and for an engine that is out of reach just then.
 pub const MARGIN: Duration = Duration::from_secs(30);
 
+/// The longest of any time that is set.
+const DAY: Duration = Duration::from_secs(86_400);
+
 /// A token store in a key of Redis or Valkey, shared by all hosts that name the same key.
 ///
 /// The token is at `ureq-auth:{NAME}`, its lease at `ureq-auth:{NAME}:lease`. The braces keep both on one node of a cluster.
@@ -77,13 +80,13 @@ impl RedisStore {
         RedisStore { connections, lease, token, name, margin: MARGIN, left: Mutex::default() }
     }
 
-    /// How much longer than a token request may take its lease lasts. [`MARGIN`] unless set.
+    /// How much longer than a token request may take its lease lasts. [`MARGIN`] unless set, and a day at most.
     ///
     /// An engine that goes away while a token request is under way, and is back within that time, costs nothing: the new token
     /// is saved first, and the others wait for it. A holder that dies during its token request keeps them out for as long.
     #[must_use]
     pub fn margin(mut self, margin: Duration) -> Self {
-        self.margin = margin;
+        self.margin = margin.min(DAY);
         self
     }
 

@@ -57,10 +57,10 @@ impl Pool {
         Pool { client, timeout: Duration::from_secs(5), at_most: 8, state, given_back }
     }
 
-    /// How long one call may take, connecting included. 5 s unless set.
+    /// How long one call may take, connecting included. 5 s unless set, and a day at most.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout.max(Duration::from_millis(1));
+        self.timeout = timeout.clamp(Duration::from_millis(1), crate::DAY);
         self
     }
 

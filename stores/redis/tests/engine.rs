@@ -235,6 +235,18 @@ fn a_lease_that_owes_a_save_ends_when_it_would_have_ended() {
 }
 
 #[test]
+fn a_time_out_without_an_end_is_a_long_one() {
+    let Some(engine) = Engine::of("redis") else { return };
+    let pool = Pool::open(format!("redis://:secret@{}/", engine.address)).unwrap().timeout(Duration::MAX);
+    let store = RedisStore::new(&Arc::new(pool), "for ever").margin(Duration::MAX);
+    let mut inside = store.exclusive(Duration::MAX).unwrap();
+    inside.hold_for(Duration::MAX).unwrap();
+    inside.save(&a_text(1)).unwrap();
+    drop(inside);
+    assert!(store.load().unwrap().is_some());
+}
+
+#[test]
 fn tls_and_a_password_protect_the_way_to_the_engine() {
     let Some(engine) = Engine::of("redis") else { return };
     let open = |certificate: &str| {
