@@ -8,7 +8,7 @@ mod proxy;
 #[path = "fleet/server.rs"]
 mod server;
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -123,11 +123,11 @@ fn fleet(engine: &str, open: Open) -> Result<bool, Failure> {
     open(address, LOGIN, Duration::ZERO)?.exclusive(Duration::from_secs(30))?.remove()?;
     let server = Server::start(Duration::from_millis(options.life))?;
     let proxy = Proxy::start(address)?;
-    let mut hosts = Vec::new();
+    let mut hosts = Hosts::default();
     for _ in 0..options.hosts {
         let Options { threads, seconds, life, budget, margin, .. } = options;
         let told = format!("{} {} {threads} {seconds} {life} {budget} {margin}", proxy.address, server.address);
-        hosts.push(Command::new(std::env::current_exe()?).env(HOST, told).stdout(Stdio::piped()).spawn()?);
+        hosts.0.push(Command::new(std::env::current_exe()?).env(HOST, told).stdout(Stdio::piped()).spawn()?);
     }
     let third = Duration::from_secs(options.seconds / 3);
     let killed = match options.fault {
@@ -147,23 +147,40 @@ fn fleet(engine: &str, open: Open) -> Result<bool, Failure> {
             (fault == Fault::Kill).then_some(by)
         }
     };
-    let (failed, ended) = collect(hosts, killed);
+    let (failed, ended) = hosts.collect(killed);
     let counts = server.counts();
     std::io::stdout().write_all(table(&engine, &options, &counts, failed).as_bytes())?;
     Ok(ended && is_right(&options, &counts, engine.name, failed))
 }
 
-/// The hosts' own counts of failed calls, and whether all came to their end but the one that was killed.
-fn collect(hosts: Vec<Child>, killed: Option<u32>) -> (u64, bool) {
-    let (mut failed, mut ended) = (0, true);
-    for host in hosts {
-        let is_killed = killed == Some(host.id());
-        let Ok(output) = host.wait_with_output() else { return (failed, false) };
-        let said = String::from_utf8_lossy(&output.stdout).trim().parse::<u64>();
-        ended &= is_killed || (output.status.success() && said.is_ok());
-        failed += said.unwrap_or(0);
+/// Their processes, which end with this: one that is stopped would stay for ever.
+#[derive(Default)]
+struct Hosts(Vec<Child>);
+
+impl Hosts {
+    /// Their own counts of failed calls, and whether all came to their end but the one that was killed.
+    fn collect(&mut self, killed: Option<u32>) -> (u64, bool) {
+        let (mut failed, mut ended) = (0, true);
+        for host in &mut self.0 {
+            let is_killed = killed == Some(host.id());
+            let mut said = String::new();
+            let is_read = host.stdout.take().is_some_and(|mut output| output.read_to_string(&mut said).is_ok());
+            let is_well = host.wait().is_ok_and(|status| status.success());
+            let said = said.trim().parse::<u64>();
+            ended &= is_killed || (is_read && is_well && said.is_ok());
+            failed += said.unwrap_or(0);
+        }
+        (failed, ended)
     }
-    (failed, ended)
+}
+
+impl Drop for Hosts {
+    fn drop(&mut self) {
+        for host in &mut self.0 {
+            let _may_be_over = host.kill();
+            let _may_be_over = host.wait();
+        }
+    }
 }
 
 /// The fault, from its begin to its end. The server goes on with the request once it has begun.
