@@ -46,6 +46,14 @@ pub trait Bench: Sync {
     fn lose_section(&self) -> bool {
         false
     }
+
+    /// Breaks the way between whoever is in the section and what it saves to, as an engine does that is started again: no save is
+    /// made, and the end of the section is not heard of. With `false`, the way is there again. Returns false if it cannot be done, or
+    /// if there is no such way.
+    fn cut_off(&self, is_cut: bool) -> bool {
+        let _not_offered = is_cut;
+        false
+    }
 }
 
 /// Why a case ends before its end.

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::bench::{Bench, Case, LONG, SHORT, Stop, begin, check, failed, is_same, stored};
-use crate::{ErrorKind, Stored};
+use crate::{ErrorKind, Exclusive, Stored};
 
 pub(super) const ALL: &[(&str, Case)] = &[
     ("an empty store is no error", empty),
@@ -17,6 +17,7 @@ pub(super) const ALL: &[(&str, Case)] = &[
     ("a logout empties the store for all", logout),
     ("one at a time is inside, and who waits too long hears so", waiters),
     ("a lost section saves nothing", late_save),
+    ("before a save is made up for, nobody sends", owed_save),
 ];
 
 fn empty(bench: &dyn Bench) -> Result<(), Stop> {
@@ -231,4 +232,39 @@ fn late_save(bench: &dyn Bench) -> Result<(), Stop> {
     check(bench.open().exclusive(Duration::ZERO).is_err(), "the end of a lost section ends the next one")?;
     drop(inside);
     check(is_same(store.load()?.as_ref(), &newer), "a lost section has changed what is stored")
+}
+
+/// The refresh token was sent, and its successor is not saved: one session has that, and nothing tells which one comes next.
+fn owed_save(bench: &dyn Bench) -> Result<(), Stop> {
+    let [before, newer] = [stored(1, 0)?, stored(2, 0)?];
+    let store = begin(bench, Some(&before))?;
+    let mut inside = store.exclusive(LONG)?;
+    inside.prepare()?;
+    inside.hold_for(LONG)?;
+    if !bench.cut_off(true) {
+        return Err(Stop::NotTried("way to break the way to the store (Bench::cut_off)"));
+    }
+    let saved = inside.save(&newer);
+    drop(inside);
+    check(bench.cut_off(false), "the bench cannot end what it began")?;
+    check(saved.is_err(), "a save that cannot be done is no error")?;
+    let other = bench.open();
+    let may_send = |inside: &mut dyn Exclusive| inside.prepare().and_then(|()| inside.hold_for(LONG)).is_ok();
+    let [sent_elsewhere, sent_here] =
+        [&other, &store].map(|store| store.exclusive(SHORT).is_ok_and(|mut inside| may_send(&mut *inside)));
+    let mut inside = match store.exclusive(LONG) {
+        Ok(inside) => inside,
+        Err(error) => return failed(format!("who has a token to be saved is not let in: {error}")),
+    };
+    let found = inside.load()?;
+    inside.save(&newer)?;
+    let may_send_now = may_send(&mut *inside);
+    drop(inside);
+    check(!sent_elsewhere, "another process may send what was sent before")?;
+    check(!sent_here, "another session on the same store may send what was sent before")?;
+    check(is_same(found.as_ref(), &before), "what was saved is not what is read")?;
+    check(may_send_now, "after a save that was made up for, nothing may be sent")?;
+    let mut inside = other.exclusive(LONG)?;
+    check(is_same(inside.load()?.as_ref(), &newer), "another process does not read what was saved late")?;
+    check(may_send(&mut *inside), "after a save that was made up for, nothing may be sent")
 }

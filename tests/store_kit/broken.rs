@@ -22,13 +22,18 @@ pub(crate) enum Flaw {
     ForeignIsEmpty,
     /// A save does not look whether the section still stands.
     LateSave,
+    /// Who takes over a section that owes a save may send all the same.
+    SpendsOwed,
     /// Who waits too long hears of an error, but not that it is a matter of time.
     OtherKind,
 }
 
 /// A text in memory, under a lease that the bench can take away.
-#[derive(Clone)]
-pub(crate) struct Shelf(Arc<Inner>);
+pub(crate) struct Shelf {
+    inner: Arc<Inner>,
+    /// The section of this value's that owes a save, and has kept the lease for the next one.
+    owing: Mutex<Option<u64>>,
+}
 
 struct Inner {
     flaw: Flaw,
@@ -40,27 +45,29 @@ struct Inner {
 struct State {
     text: Option<String>,
     fails: bool,
+    is_cut: bool,
     holder: Option<u64>,
     sections: u64,
 }
 
 impl Shelf {
     pub(crate) fn new(flaw: Flaw) -> Self {
-        Shelf(Arc::new(Inner { flaw, state: Mutex::default(), left: Condvar::new() }))
+        let inner = Inner { flaw, state: Mutex::default(), left: Condvar::new() };
+        Shelf { inner: Arc::new(inner), owing: Mutex::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn is(&self, flaw: Flaw) -> bool {
-        self.0.flaw == flaw
+        self.inner.flaw == flaw
     }
 }
 
 impl Bench for Shelf {
     fn open(&self) -> Box<dyn TokenStore> {
-        Box::new(self.clone())
+        Box::new(Shelf { inner: Arc::clone(&self.inner), owing: Mutex::default() })
     }
 
     fn put_text(&self, text: &str) -> bool {
@@ -75,7 +82,12 @@ impl Bench for Shelf {
 
     fn lose_section(&self) -> bool {
         self.state().holder = None;
-        self.0.left.notify_all();
+        self.inner.left.notify_all();
+        true
+    }
+
+    fn cut_off(&self, is_cut: bool) -> bool {
+        self.state().is_cut = is_cut;
         true
     }
 }
@@ -91,22 +103,27 @@ impl TokenStore for Shelf {
     }
 
     fn exclusive(&self, timeout: Duration) -> Result<Box<dyn Exclusive + '_>> {
-        let is_taken = |state: &mut State| state.holder.is_some() && !self.is(Flaw::NoLock);
-        let waited = self.0.left.wait_timeout_while(self.state(), timeout, is_taken);
+        let owing = *self.owing.lock().unwrap();
+        let is_owing = |state: &State| owing.is_some() && state.holder == owing;
+        let is_taken = |state: &mut State| state.holder.is_some() && !is_owing(state) && !self.is(Flaw::NoLock);
+        let waited = self.inner.left.wait_timeout_while(self.state(), timeout, is_taken);
         let mut state = waited.unwrap_or_else(PoisonError::into_inner).0;
         if is_taken(&mut state) {
             let message = "the shelf is somebody else's";
             return Err(if self.is(Flaw::OtherKind) { Error::store(message) } else { Error::store_busy(message) });
         }
+        let owes_save = is_owing(&state);
         state.sections += 1;
         state.holder = Some(state.sections);
-        Ok(Box::new(Section { shelf: self, number: state.sections }))
+        Ok(Box::new(Section { shelf: self, number: state.sections, has_sent: false, owes_save }))
     }
 }
 
 struct Section<'a> {
     shelf: &'a Shelf,
     number: u64,
+    has_sent: bool,
+    owes_save: bool,
 }
 
 impl Section<'_> {
@@ -127,11 +144,20 @@ impl Exclusive for Section<'_> {
     }
 
     fn hold_for(&mut self, _: Duration) -> Result<()> {
-        self.held().map(drop)
+        self.held().map(drop)?;
+        if self.owes_save && !self.shelf.is(Flaw::SpendsOwed) {
+            return Err(Error::store_busy("a save is owed"));
+        }
+        self.has_sent = true;
+        Ok(())
     }
 
     fn save(&mut self, stored: &Stored) -> Result<()> {
         let text = stored.to_text();
+        if self.shelf.state().is_cut {
+            self.owes_save |= self.has_sent;
+            return Err(Error::store("nobody answers"));
+        }
         let mut state = if self.shelf.is(Flaw::LateSave) { self.shelf.state() } else { self.held()? };
         if state.fails {
             if self.shelf.is(Flaw::SaveLosesTheOld) {
@@ -147,6 +173,8 @@ impl Exclusive for Section<'_> {
             state = self.held()?;
         }
         state.text = Some(text.to_string());
+        drop(state);
+        (self.has_sent, self.owes_save) = (false, false);
         Ok(())
     }
 
@@ -159,9 +187,11 @@ impl Exclusive for Section<'_> {
 impl Drop for Section<'_> {
     fn drop(&mut self) {
         let mut state = self.shelf.state();
-        if state.holder == Some(self.number) {
+        if state.holder == Some(self.number) && self.owes_save {
+            *self.shelf.owing.lock().unwrap() = Some(self.number);
+        } else if state.holder == Some(self.number) {
             state.holder = None;
-            self.shelf.0.left.notify_all();
+            self.shelf.inner.left.notify_all();
         }
     }
 }

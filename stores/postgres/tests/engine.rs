@@ -90,6 +90,10 @@ impl Bench for Postgres {
     fn lose_section(&self) -> bool {
         self.run(END)
     }
+
+    fn cut_off(&self, is_cut: bool) -> bool {
+        !is_cut || self.run(TERMINATE)
+    }
 }
 
 /// The other process's part, and nothing where this is not that process.
@@ -246,30 +250,31 @@ fn a_lost_connection_does_not_keep_its_place_in_the_pool() {
 #[test]
 fn a_claim_without_its_lock_is_given_up() {
     let Some(engine) = Engine::of("postgres") else { return };
-    let (pool, mut between) = (pool(&engine.address), administrator(&engine.address));
-    let store = PostgresStore::new(&pool, "between").timeout(Duration::from_secs(1));
+    let pool = pool(&engine.address);
+    let store = PostgresStore::new(&pool, "between").table("between").timeout(Duration::from_secs(1));
     let mut inside = store.exclusive(LONG).unwrap();
     let (locked, is_locked) = mpsc::channel();
     let (end, is_over) = mpsc::channel::<()>();
-    thread::scope(|scope| {
-        scope.spawn(move || {
-            let mut transaction = between.transaction().unwrap();
-            transaction.execute("SELECT FROM ureq_auth_tokens WHERE name = 'between' FOR UPDATE", &[]).unwrap();
-            locked.send(()).unwrap();
-            is_over.recv().unwrap();
-        });
-        let waits =
-            "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%between%FOR UPDATE'";
-        let mut administrator = administrator(&engine.address);
-        while administrator.query(waits, &[]).unwrap().is_empty() {
-            thread::yield_now();
-        }
-        assert!(inside.hold_for(LONG).is_err(), "somebody else has the row");
-        is_locked.recv().unwrap();
-        end.send(()).unwrap();
+    // The next one in the queue for the table, as a migration is.
+    let mut between = administrator(&engine.address);
+    let migration = thread::spawn(move || {
+        let mut transaction = between.transaction().unwrap();
+        transaction.batch_execute("SET LOCAL lock_timeout = 30000; LOCK TABLE between IN EXCLUSIVE MODE").unwrap();
+        locked.send(()).unwrap();
+        is_over.recv().unwrap();
     });
+    let waits =
+        "SELECT 1 FROM pg_locks WHERE relation = 'between'::regclass AND mode = 'ExclusiveLock' AND NOT granted";
+    let mut administrator = administrator(&engine.address);
+    while administrator.query(waits, &[]).unwrap().is_empty() {
+        thread::yield_now();
+    }
+    assert!(inside.hold_for(LONG).is_err(), "somebody else has the row");
+    is_locked.recv().unwrap();
+    end.send(()).unwrap();
+    migration.join().unwrap();
     drop(inside);
-    let other = PostgresStore::new(&pool, "between");
+    let other = PostgresStore::new(&pool, "between").table("between");
     other.exclusive(Duration::ZERO).unwrap().prepare().unwrap();
 }
 

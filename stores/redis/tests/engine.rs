@@ -64,6 +64,10 @@ impl Bench for Redis {
     fn lose_section(&self) -> bool {
         self.send(redis::cmd("DEL").arg("ureq-auth:{kit}:lease"))
     }
+
+    fn cut_off(&self, is_cut: bool) -> bool {
+        self.fail_saves(is_cut)
+    }
 }
 
 /// The other process's part, and nothing where this is not that process.
