@@ -35,8 +35,11 @@ const ANOTHERS: i64 = 0;
 const OWES_SAVE: i64 = 2;
 const WAS_MINE: i64 = 3;
 
-const HOLD: &str = "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end \
-                    redis.call('PEXPIRE', KEYS[1], math.max(tonumber(ARGV[2]), redis.call('PTTL', KEYS[1]))) return 1";
+/// Never shorter than it is: `hold_for` has the say on that.
+const PREPARE: &str = "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end \
+                       redis.call('PEXPIRE', KEYS[1], math.max(tonumber(ARGV[2]), redis.call('PTTL', KEYS[1]))) return 1";
+const HOLD: &str =
+    "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end redis.call('PEXPIRE', KEYS[1], ARGV[2]) return 1";
 const SAVE: &str = "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end \
                     redis.call('SET', KEYS[2], ARGV[2]) redis.call('PEXPIRE', KEYS[1], ARGV[3]) return 1";
 const REMOVE: &str = "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end redis.call('DEL', KEYS[2]) return 1";
@@ -124,7 +127,7 @@ impl Exclusive for Section<'_> {
     /// That it can be written to: a replica that is read only, and a disk that is full, say so to this as well.
     fn prepare(&mut self) -> Result<()> {
         self.may_send()?;
-        self.under(HOLD, &[milliseconds(FIRST).as_bytes()])
+        self.under(PREPARE, &[milliseconds(FIRST).as_bytes()])
     }
 
     fn hold_for(&mut self, needed: Duration) -> Result<()> {

@@ -214,6 +214,22 @@ fn a_section_that_has_lost_its_lease_keeps_nobody_elses() {
     other.exclusive(Duration::ZERO).unwrap();
 }
 
+#[test]
+fn a_lease_lasts_for_as_long_as_the_token_request_and_the_margin() {
+    let Some(engine) = Engine::of("redis") else { return };
+    let pool = pool(&engine.address);
+    let store = open(&pool, "length");
+    let mut inside = store.exclusive(LONG).unwrap();
+    inside.prepare().unwrap();
+    for needed in [LONG, Duration::ZERO] {
+        inside.hold_for(needed).unwrap();
+        let left = pool.call(redis::cmd("PTTL").arg("ureq-auth:{length}:lease")).unwrap();
+        let redis::Value::Int(left) = left else { panic!("{left:?}") };
+        let longest = (needed + MARGIN).as_millis() as i64;
+        assert!(left > longest / 2 && left <= longest, "{left} of {longest}");
+    }
+}
+
 /// Whoever asks for what a session of the same store owes does not keep the others out for longer.
 #[test]
 fn a_lease_that_owes_a_save_ends_when_it_would_have_ended() {
