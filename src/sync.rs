@@ -41,8 +41,10 @@ pub(crate) use unseen::Unseen;
 mod real {
     use std::time::Duration;
 
+    use parking_lot::lock_api::GetThreadId as _;
     pub(crate) use parking_lot::{Mutex, Mutex as Leaf, MutexGuard};
-    pub(crate) use std::thread::ThreadId;
+
+    pub(crate) type ThreadId = std::num::NonZeroUsize;
 
     pub(crate) struct Condvar(parking_lot::Condvar);
 
@@ -72,9 +74,10 @@ mod real {
         }
     }
 
-    /// Who is running: what tells the leader's own call from another thread's.
+    /// Who is running: what tells the leader's own call from another thread's. Of the threads that live: whoever notes it
+    /// takes it back before its thread ends.
     pub(crate) fn current_thread() -> ThreadId {
-        std::thread::current().id()
+        parking_lot::RawThreadId.nonzero_thread_id()
     }
 
     /// For the models, where these run on real threads as a stress test.
