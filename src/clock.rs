@@ -18,11 +18,11 @@ use crate::sync::Mutex;
 pub struct Tick(u64);
 
 /// One word instead of a `Duration`'s two: each call compares it under the flight's lock.
-#[inline(never)]
 const fn nanoseconds(duration: Duration) -> u64 {
     duration.as_secs().saturating_mul(1_000_000_000).saturating_add(duration.subsec_nanos() as u64)
 }
 
+// Arithmetic is out of line: it has many callers, and none of them is in a hurry.
 impl Tick {
     /// The moment `since_zero` after the clock's zero. For those who write a [`Clock`].
     pub const fn from_zero(since_zero: Duration) -> Self {
@@ -30,18 +30,21 @@ impl Tick {
     }
 
     /// The time from `earlier` to `self`, zero if `earlier` is the later one.
+    #[inline(never)]
     pub const fn since(self, earlier: Tick) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 
     /// The moment `later` after this one.
     #[must_use]
+    #[inline(never)]
     pub const fn after(self, later: Duration) -> Tick {
         Tick(self.0.saturating_add(nanoseconds(later)))
     }
 
     /// The moment `earlier` before this one.
     #[must_use]
+    #[inline(never)]
     pub const fn before(self, earlier: Duration) -> Tick {
         Tick(self.0.saturating_sub(nanoseconds(earlier)))
     }

@@ -86,8 +86,8 @@ impl Times {
         let claims = BASE64URL.decode(claims).map_err(|_| Flaw::Encoding)?;
         let mut times = [Value::Missing, Value::Missing, Value::Missing];
         json::read_object(&claims, "exp iat nbf", &mut times).ok_or(Flaw::Claims)?;
-        let [exp, iat, nbf] = times;
-        Ok(Times { exp: time(&exp)?, iat: time(&iat)?, nbf: time(&nbf)? })
+        let [exp, iat, nbf] = &times;
+        Ok(Times { exp: time(exp)?, iat: time(iat)?, nbf: time(nbf)? })
     }
 
     /// How long the token lives from its making to its end, which needs no clock at all: `exp - iat`.

@@ -90,7 +90,7 @@ impl Origin {
     pub(crate) fn write_into(&self, uri: &mut Uri) {
         let path = uri.path_and_query().map_or("/", |path| path.as_str());
         // The path of `OPTIONS *` is one without a slash, and would run into the host.
-        let path = if path.starts_with(['/', '?']) { path } else { "/" };
+        let path = if matches!(path.bytes().next(), Some(b'/' | b'?')) { path } else { "/" };
         *uri = format!("{}{path}", self.text).parse().unwrap_or_default();
     }
 

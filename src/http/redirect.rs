@@ -115,7 +115,7 @@ fn resolve(base: &Uri, reference: &HeaderValue) -> Option<Uri> {
 
 fn has_scheme(reference: &str) -> bool {
     let mut rest = reference.bytes().skip_while(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(byte));
-    rest.next() == Some(b':') && reference.starts_with(|c: char| c.is_ascii_alphabetic())
+    rest.next() == Some(b':') && reference.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic())
 }
 
 /// Merges two paths and takes the dots out of the result (RFC 3986 §5.2.3, §5.2.4). It begins with a slash, even if that of

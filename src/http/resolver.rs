@@ -32,7 +32,7 @@ impl Resolver for OnCallingThread {
         let place = uri.scheme().zip(uri.authority());
         // Scheme and host were looked at before, and a proxy's too.
         let place = place.and_then(|(scheme, authority)| DefaultResolver::host_and_port(scheme, authority));
-        let place = place.ok_or(Error::HostNotFound)?;
+        let Some(place) = place else { return Err(Error::HostNotFound) };
         let look_up = |place: &str| place.to_socket_addrs();
         let start = |work| thread::Builder::new().spawn(work).map(drop);
         let start = config.timeouts().resolve.map(|_| start);

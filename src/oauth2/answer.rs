@@ -165,13 +165,15 @@ impl Answer<'_> {
             200..300 => Outcome::Refused,
             status => of_status(status),
         });
+        let mut what = code.clone();
         let description = fields.error_description.as_deref();
-        let description = description.and_then(|text| self.clean_of(text, MAX_DESCRIPTION, fields));
-        let description = description.map(|text| format!(": {text}")).unwrap_or_default();
+        if let Some(description) = description.and_then(|text| self.clean_of(text, MAX_DESCRIPTION, fields)) {
+            what.push_str(": ");
+            what.push_str(&description);
+        }
         // A code of the protocol's is an endpoint's; any other may be a router's, in JSON.
         let hint = if of_code(&code).is_some() { String::new() } else { self.hint() };
-        self.error(outcome, format!("the {} endpoint answered {} {code}{description}{hint}", self.what, self.status))
-            .with_code(code)
+        self.error(outcome, &what, &hint).with_code(code)
     }
 
     /// Anything that is neither a token nor an error code.
@@ -181,7 +183,7 @@ impl Answer<'_> {
             200..300 => self.hint_at_address(),
             _ => self.hint(),
         };
-        let error = self.error(outcome, format!("the {} endpoint answered {} {what}{hint}", self.what, self.status));
+        let error = self.error(outcome, what, &hint);
         // A page, most likely a firewall's, is nobody's word on the grant.
         let is_page = self.body.trim_ascii_start().starts_with(b"<");
         if matches!(self.status, 400 | 401 | 403) && !is_page { error.without_reason() } else { error }
@@ -203,7 +205,8 @@ impl Answer<'_> {
         format!(": is this the {} endpoint's address?", self.what)
     }
 
-    fn error(&self, outcome: Outcome, message: String) -> SourceError {
+    fn error(&self, outcome: Outcome, what: &str, hint: &str) -> SourceError {
+        let message = format!("the {} endpoint answered {} {what}{hint}", self.what, self.status);
         let error = SourceError::new(outcome, message);
         match self.pause() {
             Some(pause) if matches!(outcome, Outcome::Unavailable | Outcome::Refused) => error.with_retry_after(pause),

@@ -24,12 +24,12 @@ pub(crate) fn since_1970(date: &str) -> Option<Duration> {
         *places.next()? = word;
     }
     // The first is the name of the day. What is not in its place is no number, or no month.
-    let (day, month, year, time) = match words {
-        [_, day, month, year, hour, minute, second, b"GMT"] => (day, month, year, [hour, minute, second]),
-        [_, month, day, hour, minute, second, year, b""] => (day, month, year, [hour, minute, second]),
+    let (day, month, year, [hour, minute, second]) = match &words {
+        [_, day, month, year, time @ .., b"GMT"] => (day, month, year, time),
+        [_, month, day, time @ .., year, b""] => (day, month, year, time),
         _ => return None,
     };
-    let month = MONTHS.as_bytes().chunks(3).position(|name| name == month)? as u64;
+    let month = MONTHS.as_bytes().chunks(3).position(|name| name == *month)? as u64;
     let day = number(day, 31).filter(|day| *day > 0)?;
     let year = match (year.len(), number(year, 9999)?) {
         (2, year @ 70..) => 1900 + year,
@@ -38,7 +38,6 @@ pub(crate) fn since_1970(date: &str) -> Option<Duration> {
         _ => return None,
     };
     // 60 is a leap second.
-    let [hour, minute, second] = time;
     let (hour, minute, second) = (number(hour, 23)?, number(minute, 59)?, number(second, 60)?);
     Some(Duration::from_secs(((days(year, month, day) * 24 + hour) * 60 + minute) * 60 + second))
 }

@@ -1,7 +1,7 @@
 //! Addresses that refuse every token: a bare 401 for a missing scope, say. No refresh helps there, and each would cost all
 //! other callers their token.
 
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::hash::{DefaultHasher, Hasher as _};
 use std::time::Duration;
 
 use crate::clock::Tick;
@@ -23,7 +23,11 @@ pub(crate) struct Address(u64);
 impl Address {
     pub(crate) fn of(parts: &[&str]) -> Self {
         let mut hasher = DefaultHasher::new();
-        parts.hash(&mut hasher);
+        for part in parts {
+            hasher.write(part.as_bytes());
+            // Ends it, as no text can.
+            hasher.write(&[0xff]);
+        }
         Address(hasher.finish())
     }
 }

@@ -34,8 +34,8 @@ impl Call<'_> {
         let token = self.token.as_deref();
         self.was_accepted = token.is_some_and(Token::was_accepted);
         match &mut self.payload {
-            Payload::Taped(tape) => agent.run(self.head.to_request(token, way, by, tape.rewind())?),
-            _ => agent.run(self.head.to_request(token, way, by, SendBody::none())?),
+            Payload::Taped(tape) => self.head.send(agent, token, way, by, tape.rewind()),
+            _ => self.head.send(agent, token, way, by, SendBody::none()),
         }
     }
 }
@@ -72,13 +72,14 @@ impl Head {
         self.extensions.as_ref()?.get().map(|MaxRedirects(limit)| *limit)
     }
 
-    fn to_request<'b>(
+    fn send(
         &self,
+        agent: &Agent,
         token: Option<&Token>,
         way: Option<&dyn Way>,
         by: usize,
-        body: SendBody<'b>,
-    ) -> Result<Request<SendBody<'b>>, ureq::Error> {
+        body: SendBody<'_>,
+    ) -> Result<Response<Body>, ureq::Error> {
         let mut request = Request::new(body);
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.uri.clone();
@@ -86,7 +87,7 @@ impl Head {
         *request.headers_mut() = self.headers.clone();
         *request.extensions_mut() = self.extensions.clone().unwrap_or_default();
         authorize(&mut request, token, way, by)?;
-        Ok(request)
+        agent.run(request)
     }
 }
 

@@ -59,7 +59,7 @@ impl Past {
                     return Ok(Then::Again(previous));
                 }
                 Next::Pause(pause) => {
-                    self.waited += pause;
+                    self.waited = self.waited.saturating_add(pause);
                     self.waited_for = token.generation();
                     if repeatable {
                         // The pause may have outlived the token.
