@@ -89,15 +89,15 @@ impl Read for Aside {
     }
 
     fn read_to_end(&mut self, bytes: &mut Vec<u8>) -> io::Result<usize> {
-        read_to_end(&mut |piece| self.read(piece), bytes)
+        read_to_end(self, bytes)
     }
 
     fn read_to_string(&mut self, text: &mut String) -> io::Result<usize> {
-        read_to_string(&mut |piece| self.read(piece), text)
+        read_to_string(self, text)
     }
 
     fn read_exact(&mut self, buffer: &mut [u8]) -> io::Result<()> {
-        read_exact(&mut |piece| self.read(piece), buffer)
+        read_exact(self, buffer)
     }
 }
 

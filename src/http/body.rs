@@ -201,15 +201,15 @@ impl Read for Tape<'_> {
     }
 
     fn read_to_end(&mut self, bytes: &mut Vec<u8>) -> io::Result<usize> {
-        read_to_end(&mut |piece| self.read(piece), bytes)
+        read_to_end(self, bytes)
     }
 
     fn read_to_string(&mut self, text: &mut String) -> io::Result<usize> {
-        read_to_string(&mut |piece| self.read(piece), text)
+        read_to_string(self, text)
     }
 
     fn read_exact(&mut self, buffer: &mut [u8]) -> io::Result<()> {
-        read_exact(&mut |piece| self.read(piece), buffer)
+        read_exact(self, buffer)
     }
 }
 
@@ -229,10 +229,10 @@ pub(crate) fn like(mime_type: Option<&str>, charset: Option<&str>) -> BodyBuilde
 
 /// What every reader has by default, once for the crate's readers: in a program that is optimised for size it is more
 /// than the rest of them.
-pub(super) fn read_to_end(read: Source<'_>, bytes: &mut Vec<u8>) -> io::Result<usize> {
+pub(super) fn read_to_end(reader: &mut dyn Read, bytes: &mut Vec<u8>) -> io::Result<usize> {
     let (begin, mut piece) = (bytes.len(), [0; 1024]);
     loop {
-        match read(&mut piece) {
+        match reader.read(&mut piece) {
             Ok(0) => return Ok(bytes.len() - begin),
             Ok(count) => bytes.extend_from_slice(piece.get(..count).unwrap_or_default()),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -241,16 +241,16 @@ pub(super) fn read_to_end(read: Source<'_>, bytes: &mut Vec<u8>) -> io::Result<u
     }
 }
 
-pub(super) fn read_to_string(read: Source<'_>, text: &mut String) -> io::Result<usize> {
+pub(super) fn read_to_string(reader: &mut dyn Read, text: &mut String) -> io::Result<usize> {
     let mut bytes = Vec::new();
-    let result = read_to_end(read, &mut bytes);
+    let result = read_to_end(reader, &mut bytes);
     text.push_str(std::str::from_utf8(&bytes).map_err(|_| io::ErrorKind::InvalidData)?);
     result
 }
 
-pub(super) fn read_exact(read: Source<'_>, mut buffer: &mut [u8]) -> io::Result<()> {
+pub(super) fn read_exact(reader: &mut dyn Read, mut buffer: &mut [u8]) -> io::Result<()> {
     while !buffer.is_empty() {
-        match read(buffer) {
+        match reader.read(buffer) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(count) => buffer = buffer.get_mut(count..).unwrap_or_default(),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -287,9 +287,17 @@ mod tests {
 
     #[test]
     fn an_interrupted_read_is_made_again() {
-        let mut results = vec![Ok(0), Err(io::ErrorKind::Interrupted.into()), Ok(3)];
+        struct Script(Vec<io::Result<usize>>);
+
+        impl Read for Script {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                self.0.pop().unwrap()
+            }
+        }
+
+        let mut script = Script(vec![Ok(0), Err(io::ErrorKind::Interrupted.into()), Ok(3)]);
         let mut bytes = Vec::new();
-        assert_eq!(read_to_end(&mut |_| results.pop().unwrap(), &mut bytes).unwrap(), 3);
+        assert_eq!(read_to_end(&mut script, &mut bytes).unwrap(), 3);
         assert_eq!(bytes.len(), 3);
     }
 }

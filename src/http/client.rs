@@ -329,7 +329,7 @@ impl ClientBuilder {
             origin.check_private(plain_http)?;
             allowed.push(origin);
         }
-        let origins = Allowed(allowed.into());
+        let origins = Allowed(Arc::new(allowed));
 
         // A proxy from the environment would take plain http to this machine off it, with the token in the clear.
         let is_open = |origin: &Origin| origin.is_loopback() && !origin.is_https();

@@ -24,6 +24,7 @@ use zeroize::Zeroizing;
 use super::date::since_1970;
 use super::fields::{Fields, refresh_token_in};
 use super::quote::quote;
+use crate::error::holds;
 use crate::outcome::{Outcome, of_code, of_status};
 use crate::{SourceError, Token};
 
@@ -193,7 +194,7 @@ impl Answer<'_> {
     fn hint(&self) -> String {
         // nginx, Go and Apache.
         const WANT_TLS: [&[u8]; 3] = [b"to HTTPS port", b"to an HTTPS server", b"SSL-enabled server port"];
-        let says = |text: &[u8]| self.body.windows(text.len()).any(|part| part == text);
+        let says = |text: &[u8]| holds(self.body, text);
         match self.status {
             404 | 405 | 410 => self.hint_at_address(),
             400 if WANT_TLS.into_iter().any(says) => ": begin the address with https://".to_owned(),

@@ -33,7 +33,7 @@ use self::reading::read_body;
 use self::request::BASIC;
 
 /// Extra parameters that name who is to take the token, which is no secret, and what an error is about.
-const OPEN_PARAMS: [&str; 2] = ["audience", "resource"];
+const OPEN_PARAMS: &str = "audience resource";
 
 /// Where tokens are asked for, as which client, and how.
 #[derive(Clone)]
@@ -171,7 +171,7 @@ impl Endpoint {
         keep(self.client_secret.as_ref().map_or("", Secret::secret));
         keep(credentials.as_ref().and_then(|header| header.secret().get(BASIC.len()..)).unwrap_or_default());
         for (name, value) in &self.params {
-            if !OPEN_PARAMS.contains(&name.as_str()) {
+            if !OPEN_PARAMS.split(' ').any(|open| open == name) {
                 keep(value.secret());
             }
         }

@@ -15,7 +15,7 @@ use super::extensions::Of;
 
 /// The origins that get the token.
 #[derive(Clone)]
-pub(crate) struct Allowed(pub(crate) Arc<[Origin]>);
+pub(crate) struct Allowed(pub(crate) Arc<Vec<Origin>>);
 
 impl Allowed {
     /// Is it an address of theirs?

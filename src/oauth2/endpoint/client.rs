@@ -6,7 +6,7 @@ use crate::token::Secret;
 use crate::{Error, Result};
 
 /// What a grant or the client's authentication sends itself.
-const RESERVED: [&str; 6] = ["grant_type", "refresh_token", "client_id", "client_secret", "scope", "device_code"];
+const RESERVED: &str = "grant_type refresh_token client_id client_secret scope device_code";
 
 impl Endpoint {
     /// Whose tokens come from here. Without the address's query, which may hold a key.
@@ -55,7 +55,7 @@ impl Endpoint {
             if name.is_empty() {
                 return Err(Error::invalid("an extra parameter has no name: give it one, or leave it out"));
             }
-            if RESERVED.contains(&name.as_str()) {
+            if RESERVED.split(' ').any(|reserved| reserved == name) {
                 return Err(Error::invalid(format!(
                     "the extra parameter {name} would override the grant's own: use the setting that there is for it"
                 )));
