@@ -107,23 +107,19 @@ impl Bearer {
         let was_accepted = token.as_deref().is_some_and(Token::was_accepted);
         let (head, result) = match &mut payload {
             Payload::Taped(tape) => {
-                self.send_first(Request::from_parts(parts, tape.rewind()), token.as_deref(), next)?
+                let mut request = Request::from_parts(parts, tape.rewind());
+                let head = Head::of(&request);
+                authorize(&mut request, token.as_deref(), self.way(), FIRST)?;
+                (head, next.handle(request))
             }
-            _ => self.send_first(Request::from_parts(parts, SendBody::none()), token.as_deref(), next)?,
+            _ => {
+                let mut request = Request::from_parts(parts, SendBody::none());
+                let head = Head::of(&request);
+                authorize(&mut request, token.as_deref(), self.way(), FIRST)?;
+                (head, next.handle(request))
+            }
         };
         self.look_at(result, Call { head, payload, token, was_accepted, replayed: false })
-    }
-
-    /// A first attempt whose body was taken over, and what it takes to make the same request again.
-    fn send_first(
-        &self,
-        mut request: Request<SendBody<'_>>,
-        token: Option<&Token>,
-        next: MiddlewareNext<'_>,
-    ) -> Result<(Head, Result<Response<Body>, ureq::Error>), ureq::Error> {
-        let head = Head::of(&request);
-        authorize(&mut request, token, self.way(), FIRST)?;
-        Ok((head, next.handle(request)))
     }
 
     /// The first answer: nearly always the last.
