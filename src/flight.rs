@@ -17,8 +17,8 @@
 //!    (A waiter's look at its clock does: the clock's contract says so.)
 //! 2. Refreshing has one leader, and the leader's `Drop` leaves Refreshing on every way out, unwinding included.
 //! 3. `generation` grows only when a new value is published. "Was it refreshed already?" compares generations.
-//! 4. Every change out of Refreshing wakes all who wait. A leader's own wakes one of its waiters, and each that leaves wakes the
-//!    next; a change from outside wakes all at once.
+//! 4. Every change out of Refreshing wakes all who wait. A leader's own wakes two of its waiters, and each that leaves wakes the
+//!    next, so that one which does not run holds up nobody; a change from outside wakes all at once.
 //! 5. A waiter returns only on a newer generation that nobody has refused, the verdict of the flight that it joined, or its own
 //!    deadline.
 //! 6. One failed flight is one error, shared by all who waited on it; those who come later get it during the pause, or begin
@@ -98,8 +98,21 @@ type Record<E> = Arc<Joined<E>>;
 /// What a leader and its waiters have in common.
 struct Joined<E> {
     verdict: Leaf<Option<E>>,
-    /// Whoever is woken when the flight is over wakes the next ([`Waiter::wait`]).
+    /// Each that is woken when the flight is over wakes the next ([`Waiter::wait`]).
     over: Condvar,
+}
+
+impl<E> Joined<E> {
+    /// How many wake at a time. More would all begin their calls at once, each with a connection of its own: with eight, 512
+    /// threads overflow a server's queue of those.
+    const FIRST: usize = 2;
+
+    /// The mutex must be free.
+    fn wake_first(&self) {
+        for _ in 0..Self::FIRST {
+            self.over.notify_one();
+        }
+    }
 }
 
 /// What is to be destroyed when the mutex is free (rule 1).
@@ -298,13 +311,15 @@ impl<T, E> Leader<'_, T, E> {
         let left = if state.is_led_by(&self.record) {
             let old = change(&mut state, &self.record);
             self.flight.changed.notify_all(&state);
-            self.record.over.notify_one(&state);
             Some(old)
         } else {
             None
         };
         // Not before: should `change` unwind, the place is still to be freed.
         self.gone = true;
+        drop(state);
+        // A flight that was superseded has none.
+        self.record.wake_first();
         left
     }
 }

@@ -23,13 +23,13 @@ use self::shuttle as backend;
 
 pub(crate) use backend::{Condvar, Leaf, Mutex, MutexGuard, ThreadId, current_thread};
 
-#[cfg(test)]
-pub(crate) use backend::locks_held;
 #[cfg(all(test, not(model = "loom")))]
 pub(crate) use backend::thread;
 /// What the models need besides: threads, and whether user code is called with a lock held.
 #[cfg(model = "loom")]
 pub(crate) use backend::{Latch, beside, crowd, execution, orders};
+#[cfg(test)]
+pub(crate) use backend::{locks_held, on_waking};
 /// A lock of the models' own, for what they write down: no step to a checker. On real threads it is not std's, whose calls
 /// ThreadSanitizer does not see.
 #[cfg(all(test, not(model)))]
@@ -60,6 +60,10 @@ mod real {
                 Some(timeout) => drop(self.0.wait_for(state, timeout)),
                 None => self.0.wait(state),
             }
+            #[cfg(test)]
+            if let Some(act) = ON_WAKING.take() {
+                MutexGuard::unlocked(state, act);
+            }
         }
 
         /// Wakes all who wait. The guard is the proof that the mutex is held: nobody can be on the way from its look at the
@@ -68,8 +72,9 @@ mod real {
             self.0.notify_all();
         }
 
-        /// Wakes one who waits, if anybody does.
-        pub(crate) fn notify_one<T>(&self, _state: &MutexGuard<'_, T>) {
+        /// Wakes one who waits, if anybody does. The mutex is to be free again after a change: whoever is notified under it is put
+        /// in its queue by parking_lot, and only the first of the queue is woken when the mutex is free.
+        pub(crate) fn notify_one(&self) {
             self.0.notify_one();
         }
     }
@@ -78,6 +83,17 @@ mod real {
     /// takes it back before its thread ends.
     pub(crate) fn current_thread() -> ThreadId {
         parking_lot::RawThreadId.nonzero_thread_id()
+    }
+
+    #[cfg(test)]
+    thread_local! {
+        static ON_WAKING: std::cell::Cell<Option<Box<dyn FnOnce()>>> = const { std::cell::Cell::new(None) };
+    }
+
+    /// What this thread does when it is woken next, before it looks at anything: as if the system did not run it meanwhile.
+    #[cfg(test)]
+    pub(crate) fn on_waking(act: impl FnOnce() + 'static) {
+        ON_WAKING.set(Some(Box::new(act)));
     }
 
     /// For the models, where these run on real threads as a stress test.

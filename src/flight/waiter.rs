@@ -1,13 +1,19 @@
 //! Waiting for the verdict of a flight that another thread leads.
 //!
 //! A crowd is not woken at once. It would stand before the mutex, and every call that takes the mutex meanwhile would have to
-//! hand it on to one of them. The leader wakes one waiter, and each that leaves wakes the next.
+//! hand it on to one of them. The leader wakes the first two, and each that leaves wakes the next.
+//!
+//! A thread that is woken may not run for long: a debugger holds it, or it has a low priority on a busy machine. One such
+//! thread holds up nobody. Where there are more of them, the others look for themselves after [`LOOK_AGAIN`].
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::{State, Waiter};
+use super::Waiter;
 use crate::clock::{Clock, Tick};
-use crate::sync::{Condvar, MutexGuard};
+use crate::sync::Condvar;
+
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// How waiting ends.
 pub(crate) enum Waited<T, E> {
@@ -20,8 +26,9 @@ pub(crate) enum Waited<T, E> {
 
 impl<T, E: Clone> Waiter<'_, T, E> {
     pub(crate) fn wait(self, clock: &dyn Clock, deadline: Tick) -> Waited<T, E> {
-        let mut leaving = Leaving { state: self.flight.state.lock(), over: &self.record.over };
-        let state = &mut leaving.state;
+        // Declared first, so that it comes last: when the mutex is free.
+        let _next = Next(&self.record.over);
+        let mut state = self.flight.state.lock();
         loop {
             match &state.current {
                 // Unless it is known to be bad already: then the next one is on its way.
@@ -40,19 +47,17 @@ impl<T, E: Clone> Waiter<'_, T, E> {
             if clock.now() >= deadline {
                 return Waited::TimedOut;
             }
-            self.record.over.wait(state, clock.timeout(deadline));
+            let timeout = clock.timeout(deadline).map(|timeout| timeout.min(LOOK_AGAIN));
+            self.record.over.wait(&mut state, timeout);
         }
     }
 }
 
-/// A waiter that has the mutex. Whichever way it leaves, unwinding included, the next one wakes, and looks for itself.
-struct Leaving<'a, T, E> {
-    state: MutexGuard<'a, State<T, E>>,
-    over: &'a Condvar,
-}
+/// A waiter that is to leave. Whichever way it does, unwinding included, the next one wakes, and looks for itself.
+struct Next<'a>(&'a Condvar);
 
-impl<T, E> Drop for Leaving<'_, T, E> {
+impl Drop for Next<'_> {
     fn drop(&mut self) {
-        self.over.notify_one(&self.state);
+        self.0.notify_one();
     }
 }

@@ -39,8 +39,7 @@ use crate::sync::{ThreadId, Unseen, current_thread};
 #[cfg(not(model = "loom"))]
 use threads::{Latch, beside, crowd};
 
-/// How long anybody may wait. Nobody should: a waiter that is not woken is healed by its deadline, so that on real threads
-/// only the time it took tells a lost wake-up from a good run. Half of this is taken for lost.
+/// How long anybody may wait. Nobody should: half of this is taken for a lost wake-up.
 const LONG: Duration = Duration::from_secs(10);
 
 /// What a call of the source is to the others: their turn. A checker gives it to them at the next lock; on real threads nobody
@@ -72,8 +71,9 @@ fn caught<R>(act: impl FnOnce() -> R) -> Result<R, Injected> {
     })
 }
 
-/// The clock where the moment at which it is read is not the point. In a model it stands still but for [`skip`], and waits
-/// have no end; on real threads it runs, so that they have one. To read it is no step to a checker: `ManualClock` is for that.
+/// The clock where the moment at which it is read is not the point. In a model it stands still but for [`skip`]; on real
+/// threads it runs. Waits have no end: a wake-up that is lost must not be healed by time. To read it is no step to a checker:
+/// `ManualClock` is for that.
 /// Who sleeps wakes at once: what others may do meanwhile is up to [`on_sleep`].
 ///
 /// [`skip`]: PlainClock::skip
@@ -121,6 +121,10 @@ impl Clock for PlainClock {
         #[cfg(model)]
         let begin = Tick::from_zero(Duration::from_secs(1000));
         begin.after(skipped)
+    }
+
+    fn timeout(&self, _deadline: Tick) -> Option<Duration> {
+        None
     }
 
     fn wall(&self) -> Option<Duration> {
@@ -173,6 +177,7 @@ scenarios! {
         renewed_while_the_leader_fails;
         a_waiters_deadline;
         a_waiter_gives_up_before_the_others;
+        a_waiter_that_does_not_run;
         installed_during_a_flight;
         installed_while_the_leader_fails;
         ended_during_a_flight;

@@ -4,6 +4,8 @@
 //! - To take a mutex is one, and the only one. To let go of it is no step: what matters is who takes it next.
 //! - To wait and to notify is no step. Both happen with the mutex held ([`Condvar::notify_all`] asks for the guard), which has
 //!   put them in order already. loom's own condition variable counts them, and tries orders that the mutex rules out.
+//!   [`Condvar::notify_one`] comes right after the mutex: who waits for the change by then has not seen it, and nobody else
+//!   begins to.
 //! - A [`Leaf`] is no step. Nothing happens under it, so that it goes with the step before it. That is the whole truth where the
 //!   order of such sections decides nothing, as with counters; for the rest, `MODEL_LEAVES` in the environment makes each a
 //!   step, and shuttle always does. That it *is* a leaf is asserted whenever a lock is taken.
@@ -54,6 +56,7 @@ thread_local! {
 struct Me {
     number: Cell<usize>,
     held: Cell<usize>,
+    on_waking: Cell<Option<Box<dyn FnOnce()>>>,
 }
 
 ::loom::thread_local! {
@@ -88,6 +91,11 @@ pub(crate) fn locks_held() -> usize {
 
 pub(crate) fn current_thread() -> ThreadId {
     thread::current().id()
+}
+
+/// What this thread does when it is woken next, before it takes the mutex again: as if the system did not run it meanwhile.
+pub(crate) fn on_waking(act: impl FnOnce() + 'static) {
+    ME.with(|me| me.on_waking.set(Some(Box::new(act))));
 }
 
 pub(crate) struct Mutex<T> {
@@ -201,6 +209,9 @@ impl Condvar {
         *state = MutexGuard { value: None, mutex };
         thread::park();
         RUN.with(|run| run.fresh.set(true));
+        if let Some(act) = ME.with(|me| me.on_waking.take()) {
+            act();
+        }
         *state = mutex.lock();
     }
 
@@ -209,7 +220,7 @@ impl Condvar {
     }
 
     /// Whoever has waited longest, as with the real one. shuttle tries the others.
-    pub(crate) fn notify_one<T>(&self, _state: &MutexGuard<'_, T>) {
+    pub(crate) fn notify_one(&self) {
         let mut waiting = taken(&self.0);
         if !waiting.is_empty() {
             waiting.remove(0).unpark();

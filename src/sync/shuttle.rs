@@ -12,6 +12,7 @@ pub(crate) use ::shuttle::thread::ThreadId;
 
 ::shuttle::thread_local! {
     static HELD: Cell<usize> = const { Cell::new(0) };
+    static ON_WAKING: Cell<Option<Box<dyn FnOnce()>>> = const { Cell::new(None) };
 }
 
 /// How many locks this thread holds.
@@ -23,13 +24,18 @@ pub(crate) fn current_thread() -> ThreadId {
     thread::current().id()
 }
 
+/// What this thread does when it is woken next, before it looks at anything: as if the system did not run it meanwhile.
+pub(crate) fn on_waking(act: impl FnOnce() + 'static) {
+    ON_WAKING.with(|next| next.set(Some(Box::new(act))));
+}
+
 pub(crate) struct Mutex<T>(sync::Mutex<T>);
 
 /// A lock like any other here.
 pub(crate) use Mutex as Leaf;
 
 /// `None` only while its owner waits.
-pub(crate) struct MutexGuard<'a, T>(Option<sync::MutexGuard<'a, T>>);
+pub(crate) struct MutexGuard<'a, T>(Option<sync::MutexGuard<'a, T>>, &'a Mutex<T>);
 
 pub(crate) struct Condvar(sync::Condvar);
 
@@ -42,7 +48,7 @@ impl<T> Mutex<T> {
         // parking_lot knows no poison.
         let guard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         HELD.with(|held| held.set(held.get() + 1));
-        MutexGuard(Some(guard))
+        MutexGuard(Some(guard), self)
     }
 }
 
@@ -77,13 +83,20 @@ impl Condvar {
     /// thread moves the clock.
     pub(crate) fn wait<T>(&self, state: &mut MutexGuard<'_, T>, _timeout: Option<Duration>) {
         state.0 = state.0.take().map(|guard| self.0.wait(guard).unwrap_or_else(PoisonError::into_inner));
+        if let Some(act) = ON_WAKING.with(Cell::take) {
+            let mutex = state.1;
+            // First, for what follows is the same lock.
+            *state = MutexGuard(None, mutex);
+            act();
+            *state = mutex.lock();
+        }
     }
 
     pub(crate) fn notify_all<T>(&self, _state: &MutexGuard<'_, T>) {
         self.0.notify_all();
     }
 
-    pub(crate) fn notify_one<T>(&self, _state: &MutexGuard<'_, T>) {
+    pub(crate) fn notify_one(&self) {
         self.0.notify_one();
     }
 }

@@ -7,7 +7,7 @@ use super::gate::{Gate, LEADER, Value, Verdict, World, generation, good, refused
 use super::{LONG, Latch, beside, caught, crowd, unwind};
 use crate::clock::{Clock, ManualClock, Tick};
 use crate::flight::{Current, Entry, Leader, Need, Pause, Waited, Waiter};
-use crate::sync::Mutex;
+use crate::sync::{Mutex, on_waking};
 
 /// Rule 6: all who waited, and all who come before `until`, get the one error of the one flight; then somebody leads again.
 pub(super) fn leader_fails(threads: usize) {
@@ -225,6 +225,31 @@ pub(super) fn a_waiter_gives_up_before_the_others(threads: usize) {
     beside(threads, waiter, || {
         all_joined.wait_for(threads - 1);
         clock.advance(LONG);
+        assert!(leader.publish(Value::by(LEADER)).is_some(), "nobody supersedes it");
+    });
+}
+
+/// Rule 4: a waiter is woken and does not run before all others have gone on: a debugger holds it, or it has a low priority.
+/// They do not wait for it.
+pub(super) fn a_waiter_that_does_not_run(threads: usize) {
+    let world = World::new();
+    let (joined, gone) = (Arc::new(Latch::new()), Arc::new(Latch::new()));
+    let begin = world.clock.now();
+    let Entry::Lead(leader) = world.enter(good, begin) else { panic!("nobody else is there") };
+    let (shared, all_joined) = (Arc::clone(&world), Arc::clone(&joined));
+    let waiter = move |number| {
+        let Entry::Join(waiter) = shared.enter(good, begin) else { panic!("the flight is under way") };
+        if number == 1 {
+            let others_gone = Arc::clone(&gone);
+            on_waking(move || others_gone.wait_for(threads - 2));
+        }
+        joined.arrive();
+        let waited = waiter.wait(&shared.clock, begin.after(LONG));
+        assert!(matches!(waited, Waited::Published(value) if value.generation == 1), "rule 5: nothing else came");
+        gone.arrive();
+    };
+    beside(threads, waiter, || {
+        all_joined.wait_for(threads - 1);
         assert!(leader.publish(Value::by(LEADER)).is_some(), "nobody supersedes it");
     });
 }
