@@ -318,8 +318,9 @@ impl<T, E> Leader<'_, T, E> {
         // Not before: should `change` unwind, the place is still to be freed.
         self.gone = true;
         drop(state);
-        // A flight that was superseded has none.
-        self.record.wake_first();
+        if left.is_some() {
+            self.record.wake_first();
+        }
         left
     }
 }
