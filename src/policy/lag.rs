@@ -110,7 +110,8 @@ impl Lag {
 
     /// From now on `generation` is not waited for.
     pub(crate) fn close(&mut self, generation: u64) {
-        self.closed = generation;
+        // Reports come from many threads: one of an earlier token may come late.
+        self.closed = self.closed.max(generation);
     }
 
     /// Keeps the token that `next` has replaced ahead of time, if it can stand in for that.
@@ -125,7 +126,9 @@ impl Lag {
 
     /// The token before `generation` was refused as well: it does not stand in again, and is no sign of a lag.
     pub(crate) fn previous_refused(&mut self, generation: u64) {
-        self.forget_previous();
+        if self.previous.as_ref().is_some_and(|previous| previous.generation == generation) {
+            self.previous = None;
+        }
         if self.in_question == generation {
             self.in_question = 0;
         }

@@ -163,3 +163,19 @@ fn a_previous_token_is_kept_no_longer_than_it_can_serve() {
     lag.keep_previous(&policy.with_token_lag(Duration::ZERO), old(millis(700)), &token);
     assert!(!lag.keeps_previous(NOW), "where nothing is waited for");
 }
+
+#[test]
+fn a_report_of_an_earlier_token_does_not_open_what_is_closed_for_a_later_one() {
+    let mut lag = Lag::default();
+    lag.close(2);
+    lag.close(1);
+    assert!(is_reported(&judge(&mut lag, &token(2), EARLY)));
+}
+
+#[test]
+fn what_serves_for_a_later_token_is_kept_though_what_served_for_an_earlier_one_is_refused() {
+    let (mut lag, token) = (Lag::default(), token(3));
+    lag.keep_previous(&Policy::new(), old(Duration::from_secs(9)), &token);
+    lag.previous_refused(2);
+    assert!(is_previous(&judge(&mut lag, &token, LATER)));
+}
