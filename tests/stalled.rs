@@ -4,11 +4,13 @@
 
 mod worker;
 
+use std::io::Write as _;
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use std::{fs, thread};
 
+use nix::errno::Errno;
 use nix::sys::ptrace::{self, Options};
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::{Pid, gettid};
@@ -36,7 +38,11 @@ fn the_others_go_on(clock: &str, held: usize) {
     let threads = worker.says().unwrap();
     let threads: Vec<_> = threads.split(' ').map(|thread| Pid::from_raw(thread.parse().unwrap())).collect();
     assert_eq!(threads.len(), WAITERS);
-    let are_held: Vec<_> = threads[..held].iter().map(|thread| Held::hold(*thread)).collect();
+    let Some(are_held) = threads[..held].iter().map(|thread| Held::hold(*thread)).collect::<Option<Vec<_>>>() else {
+        let text = "\nSKIPPED: no process may hold another one's threads here, so nothing was shown about threads that do not run\n";
+        std::io::stderr().write_all(text.as_bytes()).unwrap();
+        return;
+    };
     assert_eq!(worker.says().as_deref(), Some("ready"));
     worker.go();
     let mut back = |count: usize| {
@@ -54,11 +60,15 @@ fn the_others_go_on(clock: &str, held: usize) {
 struct Held(Pid);
 
 impl Held {
-    fn hold(thread: Pid) -> Self {
-        ptrace::seize(thread, Options::empty()).unwrap();
+    /// Nothing where it is not allowed, as in some containers.
+    fn hold(thread: Pid) -> Option<Self> {
+        match ptrace::seize(thread, Options::empty()) {
+            Err(Errno::EPERM | Errno::ENOSYS) if std::env::var_os("CI").is_none() => return None,
+            seized => seized.unwrap(),
+        }
         ptrace::interrupt(thread).unwrap();
         waitpid(thread, Some(WaitPidFlag::__WALL)).unwrap();
-        Held(thread)
+        Some(Held(thread))
     }
 }
 
@@ -66,7 +76,7 @@ impl Drop for Held {
     fn drop(&mut self) {
         if ptrace::detach(self.0, None).is_err() {
             // Its process has failed, and does not end before this is known of each of its threads.
-            drop(waitpid(self.0, Some(WaitPidFlag::__WALL)));
+            let _ = waitpid(self.0, Some(WaitPidFlag::__WALL));
         }
     }
 }
