@@ -22,7 +22,7 @@ use crate::ErrorKind;
 /// | `Unknown`, but the refresh token did not change with the last two refreshes | `Unavailable` | as `Unavailable` | stays |
 /// | `NotLoggedIn`: nothing to ask with | `NotLoggedIn` | never, until new credentials come | stays |
 /// | `LoggedOut`: another process has emptied the store | `LoggedOut` | never, until new credentials come | is gone |
-/// | `Store`: the store is in the way | `Store` | with backoff | stays |
+/// | `Store`: the store is in the way | `Store` | with backoff up to 30 s; after the first pause each time, once the token has expired | stays |
 /// | `Reentrant`: the source asked its own session | `Reentrant` | at the next call | stays |
 ///
 /// A pause after a refresh *ahead of time* (the token is stale, not expired) ends when the token expires, unless the server
@@ -51,7 +51,7 @@ pub enum Outcome {
     NotLoggedIn,
     /// Another process has logged out: the store was emptied.
     LoggedOut,
-    /// The token store is in the way. Nothing was sent.
+    /// The token store is in the way. Nothing was sent. Tried again soon.
     Store,
     /// The source asked the session that was waiting for it.
     Reentrant,
@@ -93,8 +93,8 @@ impl Outcome {
     pub(crate) fn retry(self) -> Retry {
         match self {
             Outcome::Rejected | Outcome::NotLoggedIn | Outcome::LoggedOut => Retry::Never,
-            Outcome::Refused | Outcome::Unavailable | Outcome::Unreadable | Outcome::Store => Retry::Backoff,
-            Outcome::Unreachable => Retry::ShortBackoff,
+            Outcome::Refused | Outcome::Unavailable | Outcome::Unreadable => Retry::Backoff,
+            Outcome::Unreachable | Outcome::Store => Retry::ShortBackoff,
             Outcome::Misconfigured => Retry::AtLimit,
             Outcome::Unknown => Retry::Once,
             Outcome::Reentrant => Retry::AtOnce,

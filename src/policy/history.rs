@@ -89,13 +89,16 @@ impl History {
 
     /// Notes a failed flight and says how long the session pauses; `None` if there is to be no other until new credentials.
     pub(crate) fn count_failure(&mut self, policy: &Policy, failure: Failure) -> Option<Duration> {
-        let Failure { outcome, retry_after, login } = failure;
+        let Failure { outcome, retry_after, login, ahead } = failure;
         let retry = outcome.retry();
         // A busy server or none at all is everybody's trouble; a refusal is this session's.
         self.is_on_its_own &= !matches!(outcome, Outcome::Unavailable | Outcome::Unreachable);
         let count = if retry == Retry::ShortBackoff { &mut self.unreached } else { &mut self.failures };
         *count = count.saturating_add(u32::from(login == self.login));
-        let pause = policy.pause_after(*count, retry, retry_after);
+        // Who has no token waits for a store that is back, and no server hears of the attempt. A store that answers slowly holds up
+        // a caller with each: where the token lives, that may be rare.
+        let failures = if outcome == Outcome::Store && !ahead { 1 } else { *count };
+        let pause = policy.pause_after(failures, retry, retry_after);
         match retry {
             Retry::Never => None,
             // The second: a third use of what may be a spent refresh token would be blind.
@@ -144,6 +147,8 @@ pub(crate) struct Failure {
     pub(crate) retry_after: Option<Duration>,
     /// Which login it was for.
     pub(crate) login: u64,
+    /// The token that was to be replaced lives.
+    pub(crate) ahead: bool,
 }
 
 /// A bucket that leaks `refusals` per `refusal_period`.

@@ -72,7 +72,8 @@ impl Policy {
 
     /// The pause after a failed refresh: `first`, doubled with each further failure up to `limit`, less up to a half by
     /// chance, and never less than the server's `Retry-After`. 1 second and 5 minutes unless set. Where nobody was reached,
-    /// 30 seconds are the limit. Where the server refuses the client, the pause is the limit from the start.
+    /// 30 seconds are the limit. Where only the token store is in the way and the token has expired, each pause is the first.
+    /// Where the server refuses the client, the pause is the limit from the start.
     #[must_use]
     pub fn with_backoff(mut self, first: Duration, limit: Duration) -> Self {
         self.backoff_first = first;

@@ -326,7 +326,7 @@ impl Shared {
             return None;
         }
         let now = self.clock.now();
-        let failure = Failure { outcome, retry_after, login: refresh.login };
+        let failure = Failure { outcome, retry_after, login: refresh.login, ahead: refresh.ahead };
         let mut backoff = self.history.lock().count_failure(&self.policy, failure);
         if let (Some(pause), Some(previous), true, None) = (&mut backoff, leader.previous(), refresh.ahead, retry_after)
         {

@@ -128,6 +128,23 @@ fn what_stands_in_the_way_beforehand_leaves_the_refresh_token_unspent() {
 }
 
 #[test]
+fn with_an_expired_token_a_store_in_trouble_is_looked_at_after_the_first_pause_each_time() {
+    let (world, session) = expired();
+    world.fail(&["load"]);
+    for attempt in 1..=10 {
+        let error = session.token().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Store);
+        assert!(error.retry_after().unwrap() <= Duration::from_secs(1), "attempt {attempt}: {error:?}");
+        assert_eq!(world.log(), ["lock", "load", "unlock while a1 is out", "failed"]);
+        world.1.advance(Duration::from_secs(1));
+    }
+    world.fail(&[]);
+    world.answer(Ok(token("a2", "r2")));
+    assert_eq!(secret(session.token()), "a2");
+    world.leave();
+}
+
+#[test]
 fn while_the_token_lives_a_store_in_trouble_is_nobodys_error() {
     let world = World::new();
     world.put("a1", "r1");
