@@ -207,6 +207,12 @@ impl Stored {
         self.owner.as_deref()
     }
 
+    /// Has the authorization server refused to renew this token? Such a text replaces none that is lost: a store with a lease
+    /// need not keep the others out until it is saved.
+    pub fn is_refused(&self) -> bool {
+        self.refused.is_some()
+    }
+
     pub(crate) fn refusal(&self) -> Option<&Refusal> {
         self.refused.as_ref()
     }

@@ -25,14 +25,15 @@
 //! *claim* is committed to the row, with a time: it keeps the others out where the lock is lost before the save. So:
 //!
 //! - **A holder that dies** before its token request frees the row at once: its connection is closed. During its token request
-//!   the claim stays, until what was left of the session's budget (`Policy::with_budget`, 30 s unless set) and the margin
-//!   ([`PostgresStore::margin`], 30 s unless set) are over. If its *host* dies, the engine learns of it by TCP keep-alive, which
+//!   the claim stays, until what was left of the session's budget (`Policy::with_budget`, 30 s unless set), the margin
+//!   ([`PostgresStore::margin`], 30 s unless set) and one call's time-out (10 s unless set) are over. If its *host* dies, the engine learns of it by TCP keep-alive, which
 //!   the transaction sets to half a minute.
 //! - **A holder that is stopped** (swap, a paused virtual machine) keeps the row, however long that takes. The others wait for
 //!   as long as they would for any refresh, and no refresh token is spent twice. `idle_in_transaction_session_timeout` is
 //!   switched off for the transaction.
 //! - **An engine, or a connection, that goes away during a token request** costs nothing if the engine is back before the claim
-//!   runs out. The row is kept for the host whose save is missing, which saves with its next call. The others wait for it.
+//!   runs out, and the host with the new token saves it in that time: it tries for as long as one call may take, and again
+//!   with its next call. The others wait for it.
 //! - **One window is left**: the connection ends during a token request, *and* the holder is stopped, or cannot reach the
 //!   engine, for longer than the whole claim. Then another host spends the same refresh token, which can end the login (RFC
 //!   9700 section 4.14.2).
@@ -66,7 +67,7 @@ use postgres::types::Type;
 use ureq_auth::{Error, Exclusive, Result, Stored, TokenStore};
 
 /// How much longer than a token request may take its claim lasts, unless [`PostgresStore::margin`] says otherwise: for the save
-/// that follows it, and for an engine that is out of reach just then.
+/// that follows it, and for an engine that is out of reach just then. A call's time-out comes on top.
 pub const MARGIN: Duration = Duration::from_secs(30);
 
 /// The longest of any time that is set.

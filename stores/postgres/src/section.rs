@@ -201,8 +201,6 @@ impl<'a> Section<'a> {
 
     /// A save takes the claim out of the row in the same step.
     fn write(&mut self, text: Option<String>) -> Result<()> {
-        // Without a claim of its own, nothing was sent.
-        self.owes_save |= text.is_some() && self.has_claim;
         self.under_lock()?;
         let (name, table, version) = (self.store.name.clone(), self.store.table.clone(), self.version);
         // Two answers.
@@ -261,7 +259,9 @@ impl Exclusive for Section<'_> {
         }
         let (name, table, claim, version) =
             (self.store.name.clone(), self.store.table.clone(), self.name, self.version);
-        let (time, call) = (needed.saturating_add(self.store.margin), self.store.timeout);
+        let call = self.store.timeout;
+        // A save may wait for a call before it fails, and can be made up for.
+        let time = needed.saturating_add(self.store.margin).saturating_add(call);
         self.has_claim = true;
         // The claim, and the lock with the engine's own time-outs.
         let locked = self.answer(4 * call, move |client| {
@@ -285,8 +285,22 @@ impl Exclusive for Section<'_> {
         }
     }
 
+    /// If its connection has gone, and the lock with it, the claim still keeps the others out: it is done again on another one.
+    /// The session may make no call in time that would make up for it.
     fn save(&mut self, stored: &Stored) -> Result<()> {
-        self.write(Some(stored.to_text().to_string()))
+        // Without a claim of its own, nothing was sent. A mark that a token is refused has none that replaces it.
+        self.owes_save |= self.has_claim && !stored.is_refused();
+        let (text, begin) = (stored.to_text(), Instant::now());
+        // What was lost before may be another's by now.
+        let stood = self.owes_save && !self.is_lost;
+        loop {
+            let written = self.write(Some(text.to_string()));
+            if written.is_ok() || !stood || !self.owes_save || begin.elapsed() >= self.store.timeout {
+                return written;
+            }
+            (self.link, self.is_locked, self.is_lost) = (None, false, false);
+            thread::sleep(LONGEST_PAUSE);
+        }
     }
 
     fn remove(&mut self) -> Result<()> {
