@@ -214,10 +214,14 @@ fn befall(fault: Fault, asked: Asked, engine: &Engine<'_>, proxy: &Proxy) -> Res
     Ok(())
 }
 
+/// What one call to the engine may take: a lease lasts for that much longer. In seconds.
+const CALL: u64 = 5;
+
 /// Each token call was needed, and no refresh token was sent twice. There is one exception, and it is exact: a lease that ends
 /// while its holder is stopped behind its own token request costs that one refresh token. PostgreSQL's row lock does not end.
 fn is_right(options: &Options, counts: &Counts, engine: &str, failed: u64) -> bool {
-    let outlasts_lease = matches!(options.fault, Fault::Stop(seconds) if seconds > options.budget + options.margin);
+    let outlasts_lease =
+        matches!(options.fault, Fault::Stop(seconds) if seconds > options.budget + options.margin + CALL);
     let reused = u64::from(outlasts_lease && engine == "redis");
     // A token of a second has expired before an engine is back: then a call fails, and nothing is sent.
     let may_fail = options.fault != Fault::Nothing;

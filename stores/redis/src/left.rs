@@ -18,6 +18,9 @@ pub(crate) struct Lease {
 /// forgotten ends by itself.
 const MOST_UNHEARD: usize = 64;
 
+/// The same for those that may have taken over one that owes a save. So many attempts take longer than such a lease lasts.
+const MOST_OWING: usize = 1024;
+
 #[derive(Default)]
 pub(crate) struct Left(Vec<Lease>);
 
@@ -30,9 +33,10 @@ impl Left {
     }
 
     pub(crate) fn leave(&mut self, lease: Lease) {
-        let unheard = |lease: &Lease| lease.is_unheard;
-        if lease.is_unheard && self.0.iter().filter(|lease| unheard(lease)).count() >= MOST_UNHEARD {
-            if let Some(oldest) = self.0.iter().position(unheard) {
+        let most = if lease.owes_save { MOST_OWING } else { MOST_UNHEARD };
+        let is_alike = |other: &Lease| other.is_unheard && other.owes_save == lease.owes_save;
+        if lease.is_unheard && self.0.iter().filter(|other| is_alike(other)).count() >= most {
+            if let Some(oldest) = self.0.iter().position(is_alike) {
                 self.0.remove(oldest);
             }
         }

@@ -20,9 +20,11 @@
 //! for as long as that may take, and a save is one step with the look whether the lease still stands (a Lua script). So:
 //!
 //! - **A holder that dies** keeps the others out until its lease ends: 5 s, or, once it has begun a token request, what was left
-//!   of the session's budget (`Policy::with_budget`, 30 s unless set) and the margin ([`RedisStore::margin`], 30 s unless set).
+//!   of the session's budget (`Policy::with_budget`, 30 s unless set), the margin ([`RedisStore::margin`], 30 s unless set), and
+//!   one call to the engine ([`Pool::timeout`], 5 s unless set).
 //! - **An engine that goes away during a token request** costs nothing if it is back, with its data, before the lease ends. The
-//!   lease is kept for the host whose save is missing, which saves with its next call. The others wait for it.
+//!   lease is kept for the host whose save is missing: it tries for as long as one call may take, and again with its next
+//!   call. The others wait for it.
 //! - **A holder that is stopped** (swap, a paused virtual machine) for longer than its lease cannot send or save when it
 //!   wakes: it is asked first. One window is left: it is stopped *between the engine's answer and its save*, with its token
 //!   request under way, for longer than the whole lease. Then another host spends the same refresh token, which can end the
@@ -51,7 +53,7 @@ pub use pool::{Connections, Pool};
 use ureq_auth::{Error, Exclusive, Result, Stored, TokenStore};
 
 /// How much longer than a token request may take its lease lasts, unless [`RedisStore::margin`] says otherwise: for the save
-/// that follows it, and for an engine that is out of reach just then.
+/// that follows it, and for an engine that is out of reach just then. A call's time-out comes on top.
 pub const MARGIN: Duration = Duration::from_secs(30);
 
 /// The longest of any time that is set.
@@ -90,23 +92,33 @@ impl RedisStore {
         self
     }
 
+    fn failed(&self, error: &redis::RedisError) -> Error {
+        // The engine's own words, or what TLS and the system say, which hold no value of ours; a command with its arguments
+        // is not among them.
+        let cause = std::error::Error::source(error).map(ToString::to_string);
+        let what = error.detail().map(str::to_owned).or(cause).unwrap_or_else(|| error.category().to_owned());
+        Error::store(format!("{} does not answer ({what}): no token request is made without it", self.place()))
+    }
+
     fn call(&self, command: &redis::Cmd) -> Result<redis::Value> {
-        self.connections.call(command).map_err(|error| {
-            // The engine's own words, or what TLS and the system say, which hold no value of ours; a command with its arguments
-            // is not among them.
-            let cause = std::error::Error::source(&error).map(ToString::to_string);
-            let what = error.detail().map(str::to_owned).or(cause).unwrap_or_else(|| error.category().to_owned());
-            Error::store(format!("{} does not answer ({what}): no token request is made without it", self.place()))
-        })
+        self.connections.call(command).map_err(|error| self.failed(&error))
     }
 
     fn script(&self, text: &str, arguments: &[&[u8]]) -> Result<i64> {
+        self.number(self.eval(text, arguments).map_err(|error| self.failed(&error))?)
+    }
+
+    fn eval(&self, text: &str, arguments: &[&[u8]]) -> redis::RedisResult<redis::Value> {
         let mut command = redis::cmd("EVAL");
         command.arg(text).arg(2).arg(&self.lease).arg(&self.token);
         for argument in arguments {
             command.arg(*argument);
         }
-        match self.call(&command)? {
+        self.connections.call(&command)
+    }
+
+    fn number(&self, answer: redis::Value) -> Result<i64> {
+        match answer {
             redis::Value::Int(number) => Ok(number),
             _ => Err(Error::store(format!("{} answers what no script of ours says", self.place()))),
         }

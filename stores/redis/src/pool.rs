@@ -15,7 +15,7 @@ pub trait Connections: Send + Sync {
     ///
     /// # Errors
     ///
-    /// What the client or the engine says.
+    /// What the client or the engine says. An I/O error, unless the command has surely not been run.
     fn call(&self, command: &Cmd) -> RedisResult<Value>;
 
     /// The longest that a call takes.
@@ -108,15 +108,21 @@ impl Connections for Pool {
         };
         let _lent = self.enter()?;
         let idle = self.state().idle.pop();
+        let mut broken = None;
         if let Some(idle) = idle {
-            match self.on(idle, command, left()?) {
-                // Closed while it was idle, by an engine that was started again: so are the others.
-                Err(error) if error.is_io_error() && !error.is_timeout() => self.state().idle.clear(),
+            // It may have died without a word, and never answers: half of the time is another one's.
+            match self.on(idle, command, left()? / 2) {
+                // Closed by an engine that was started again, or forgotten by the network: so are the others.
+                Err(error) if error.is_io_error() => {
+                    self.state().idle.clear();
+                    broken = Some(error);
+                }
                 answer => return answer,
             }
         }
-        let connection = self.client.get_connection_with_timeout(left()?)?;
-        self.on(connection, command, left()?)
+        let again = || self.on(self.client.get_connection_with_timeout(left()?)?, command, left()?);
+        // The first may have arrived: what the engine says to the second, or that nobody listens, would deny it.
+        again().map_err(|error| broken.unwrap_or(error))
     }
 
     fn timeout(&self) -> Duration {

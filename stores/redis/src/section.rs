@@ -66,10 +66,14 @@ impl<'a> Section<'a> {
             let (time, number) = (milliseconds(FIRST), owing.to_string());
             let mut arguments: Vec<&[u8]> = vec![&name, time.as_bytes(), number.as_bytes()];
             arguments.extend(left.iter().map(|lease| lease.name.as_slice()));
-            let entered = store.script(ENTER, &arguments).inspect_err(|_| {
-                // It may get there all the same, and take over a lease that owes a save.
-                store.left().leave(Lease { name, owes_save: owing > 0, is_unheard: true });
+            let entered = store.eval(ENTER, &arguments).map_err(|error| {
+                // It may get there all the same, and take over a lease that owes a save. Not if the engine has answered.
+                if error.is_io_error() && !error.is_connection_refusal() {
+                    store.left().leave(Lease { name, owes_save: owing > 0, is_unheard: true });
+                }
+                store.failed(&error)
             })?;
+            let entered = store.number(entered)?;
             if entered != ANOTHERS {
                 store.left().forget(&left);
                 let owes_save = entered == OWES_SAVE || entered == WAS_MINE && owing > 0;
@@ -132,19 +136,31 @@ impl Exclusive for Section<'_> {
 
     fn hold_for(&mut self, needed: Duration) -> Result<()> {
         self.may_send()?;
-        self.under(HOLD, &[milliseconds(needed.saturating_add(self.store.margin)).as_bytes()])?;
+        // A save may wait for a whole call before it fails, and can be made up for.
+        let time = needed.saturating_add(self.store.margin).saturating_add(self.store.connections.timeout());
+        self.under(HOLD, &[milliseconds(time).as_bytes()])?;
         self.may_have_sent = true;
         Ok(())
     }
 
+    /// The lease outlives a connection, and an engine that is started again: it is tried for as long as a call may take. The
+    /// session may make no call in time that would make up for it.
     fn save(&mut self, stored: &Stored) -> Result<()> {
         // What was saved without a token request may be followed by one.
         let lasts = milliseconds(if self.may_have_sent { AFTER_SAVE } else { FIRST });
-        // Until it is known to be there.
-        self.owes_save |= self.may_have_sent;
-        self.under(SAVE, &[stored.to_text().as_bytes(), lasts.as_bytes()])?;
-        self.is_settled();
-        Ok(())
+        // Until it is known to be there. A mark that a token is refused has none that replaces it.
+        self.owes_save |= self.may_have_sent && !stored.is_refused();
+        let (text, begin) = (stored.to_text(), Instant::now());
+        loop {
+            let saved = self.under(SAVE, &[text.as_bytes(), lasts.as_bytes()]);
+            if saved.is_ok() {
+                self.is_settled();
+            }
+            if saved.is_ok() || !self.owes_save || begin.elapsed() >= self.store.connections.timeout() {
+                return saved;
+            }
+            thread::sleep(LONGEST_PAUSE);
+        }
     }
 
     fn remove(&mut self) -> Result<()> {

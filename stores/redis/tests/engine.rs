@@ -49,7 +49,7 @@ impl Bench for Redis {
     }
 
     fn lease(&self) -> Option<Duration> {
-        Some(MARGIN)
+        Some(MARGIN + Connections::timeout(&*self.pool))
     }
 
     fn put_text(&self, text: &str) -> bool {
@@ -139,6 +139,10 @@ enum Fate {
     Arrives,
     /// It is under way for longer than anybody waits.
     IsLate,
+    /// It arrives, and its answer is lost.
+    IsUnheard,
+    /// It is lost on its way, and so are those that follow.
+    IsLost,
     /// Its answer is lost, and it is sent again when most of the lease is over.
     ArrivesTwice,
 }
@@ -147,15 +151,28 @@ impl Way {
     fn new(engine: &Engine, next: Fate) -> Arc<Self> {
         Arc::new(Way { pool: pool(&engine.address), next: Mutex::new(next), late: Mutex::default() })
     }
+
+    fn be(&self, next: Fate) {
+        *self.next.lock().unwrap() = next;
+    }
 }
 
 impl Connections for Way {
     fn call(&self, command: &redis::Cmd) -> redis::RedisResult<redis::Value> {
-        match std::mem::take(&mut *self.next.lock().unwrap()) {
+        let next = std::mem::take(&mut *self.next.lock().unwrap());
+        match next {
             Fate::Arrives => {}
             Fate::IsLate => {
                 self.late.lock().unwrap().push(command.clone());
-                return Err(redis::RedisError::from((redis::ErrorKind::Io, "time-out")));
+                return time_out();
+            }
+            Fate::IsUnheard => {
+                self.pool.call(command)?;
+                return time_out();
+            }
+            Fate::IsLost => {
+                self.be(Fate::IsLost);
+                return time_out();
             }
             Fate::ArrivesTwice => {
                 self.pool.call(command)?;
@@ -164,6 +181,14 @@ impl Connections for Way {
         }
         self.pool.call(command)
     }
+
+    fn timeout(&self) -> Duration {
+        Duration::from_millis(200)
+    }
+}
+
+fn time_out() -> redis::RedisResult<redis::Value> {
+    Err(redis::RedisError::from((redis::ErrorKind::Io, "time-out")))
 }
 
 fn a_text(number: u8) -> Stored {
@@ -215,7 +240,7 @@ fn a_section_that_has_lost_its_lease_keeps_nobody_elses() {
 }
 
 #[test]
-fn a_lease_lasts_for_as_long_as_the_token_request_and_the_margin() {
+fn a_lease_lasts_for_as_long_as_the_token_request_the_margin_and_a_save_that_fails() {
     let Some(engine) = Engine::of("redis") else { return };
     let pool = pool(&engine.address);
     let store = open(&pool, "length");
@@ -225,8 +250,9 @@ fn a_lease_lasts_for_as_long_as_the_token_request_and_the_margin() {
         inside.hold_for(needed).unwrap();
         let left = pool.call(redis::cmd("PTTL").arg("ureq-auth:{length}:lease")).unwrap();
         let redis::Value::Int(left) = left else { panic!("{left:?}") };
-        let longest = (needed + MARGIN).as_millis() as i64;
-        assert!(left > longest / 2 && left <= longest, "{left} of {longest}");
+        // A save waits for as long as one call may take before it fails, and can be made again.
+        let (least, longest) = (needed + MARGIN, needed + MARGIN + Connections::timeout(&*pool));
+        assert!(left > least.as_millis() as i64 && left <= longest.as_millis() as i64, "{left} of {longest:?}");
     }
 }
 
@@ -277,4 +303,55 @@ fn tls_and_a_password_protect_the_way_to_the_engine() {
     trials::over_tls(&open("ca.pem"), &open("other-ca.pem"));
     let pool = Pool::open(format!("redis://:guessed@{}/", engine.address)).unwrap();
     trials::wrong_password(&RedisStore::new(&Arc::new(pool), "tls"));
+}
+
+#[test]
+fn a_save_is_tried_again_while_the_way_is_bad() {
+    let Some(engine) = Engine::of("redis") else { return };
+    let way = Way::new(&engine, Fate::Arrives);
+    let (store, other) = (RedisStore::new(&way, "again"), RedisStore::new(&way.pool, "again"));
+    let mut inside = store.exclusive(LONG).unwrap();
+    inside.hold_for(LONG).unwrap();
+    way.be(Fate::IsUnheard);
+    inside.save(&a_text(1)).unwrap();
+    drop(inside);
+    let found = other.exclusive(Duration::ZERO).unwrap().load().unwrap();
+    assert!(found.is_some_and(|found| found.to_text().contains("a1")));
+}
+
+#[test]
+fn attempts_that_are_not_heard_do_not_make_a_store_forget_what_it_owes() {
+    let Some(engine) = Engine::of("redis") else { return };
+    let way = Way::new(&engine, Fate::Arrives);
+    let store = RedisStore::new(&way, "owed");
+    let mut inside = store.exclusive(LONG).unwrap();
+    inside.hold_for(LONG).unwrap();
+    way.be(Fate::IsLost);
+    assert!(inside.save(&a_text(1)).is_err());
+    drop(inside);
+    way.be(Fate::IsUnheard);
+    assert!(store.exclusive(Duration::ZERO).is_err(), "it is not heard");
+    way.be(Fate::IsLost);
+    for _ in 0..100 {
+        assert!(store.exclusive(Duration::ZERO).is_err(), "it does not arrive");
+    }
+    way.be(Fate::Arrives);
+    let mut inside = store.exclusive(Duration::ZERO).expect("the lease is this store's");
+    assert!(inside.prepare().is_err(), "what was replaced may be spent");
+    inside.save(&a_text(1)).unwrap();
+}
+
+#[test]
+fn a_refusal_that_cannot_be_saved_keeps_nobody_out() {
+    let Some(engine) = Engine::of("redis") else { return };
+    let way = Way::new(&engine, Fate::Arrives);
+    let (store, other) = (RedisStore::new(&way, "refused"), RedisStore::new(&way.pool, "refused"));
+    let mut inside = store.exclusive(LONG).unwrap();
+    inside.hold_for(LONG).unwrap();
+    way.be(Fate::IsLost);
+    let refused = r#"{"version":1,"access_token":"a0","refused":"revoked","refused_code":"invalid_grant"}"#;
+    assert!(inside.save(&Stored::from_text(refused).unwrap()).is_err());
+    way.be(Fate::Arrives);
+    drop(inside);
+    other.exclusive(Duration::ZERO).unwrap();
 }
