@@ -216,6 +216,7 @@ mod tests {
             (&stored().scope, stored().lifetime, stored().received)
         );
         assert_eq!((&back.owner, &back.refused), (&stored().owner, &stored().refused));
+        assert!(back.is_refused());
     }
 
     #[test]
@@ -223,6 +224,7 @@ mod tests {
         let back = Stored::from_text("{\"access_token\":\"a\",\"version\":1}").unwrap();
         assert_eq!(*back.to_text(), "{\"version\":1,\"access_token\":\"a\"}\n");
         assert_eq!((back.lifetime, back.received), (None, None));
+        assert!(!back.is_refused());
         assert!(back.to_token().unwrap().refresh_secret().is_none());
         let back = Stored::from_text("{\"refresh_token\":\"r\",\"version\":1}").unwrap();
         assert_eq!(*back.to_text(), "{\"version\":1,\"refresh_token\":\"r\"}\n");
