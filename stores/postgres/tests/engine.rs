@@ -164,10 +164,8 @@ fn two_sessions_on_one_store_spend_nothing_twice() {
     trials::two_sessions_on_one_store(engine, store.into());
 }
 
-/// The first connection goes through a proxy that is cut, the second one does not.
-#[test]
-fn a_connection_that_hangs_gives_its_place_back() {
-    let Some(engine) = Engine::of("postgres") else { return };
+/// A pool of one connection. The first one goes through the proxy, the next one does not.
+fn first_through_a_proxy(engine: &Engine) -> (trials::Proxy, Pool) {
     let proxy = trials::Proxy::start(&engine.address).unwrap();
     let (first, second) = (config(&proxy.address), config(&engine.address));
     let connected = AtomicUsize::new(0);
@@ -175,6 +173,14 @@ fn a_connection_that_hangs_gives_its_place_back() {
         0 => first.connect(NoTls),
         _ => second.connect(NoTls),
     });
+    (proxy, pool)
+}
+
+/// It hangs where its connection is cut, and another one is had.
+#[test]
+fn a_connection_that_hangs_gives_its_place_back() {
+    let Some(engine) = Engine::of("postgres") else { return };
+    let (proxy, pool) = first_through_a_proxy(&engine);
     let store = PostgresStore::new(&pool, "hangs").timeout(Duration::from_secs(1));
     let inside = store.exclusive(Duration::from_secs(30)).unwrap();
     proxy.be(trials::CUT);
@@ -186,13 +192,7 @@ fn a_connection_that_hangs_gives_its_place_back() {
 #[test]
 fn an_idle_connection_that_has_died_in_silence_leaves_time_for_another() {
     let Some(engine) = Engine::of("postgres") else { return };
-    let proxy = trials::Proxy::start(&engine.address).unwrap();
-    let (first, second) = (config(&proxy.address), config(&engine.address));
-    let connected = AtomicUsize::new(0);
-    let pool = Pool::of(1, move || match connected.fetch_add(1, SeqCst) {
-        0 => first.connect(NoTls),
-        _ => second.connect(NoTls),
-    });
+    let (proxy, pool) = first_through_a_proxy(&engine);
     let store = PostgresStore::new(&pool, "silent").timeout(Duration::from_secs(4));
     store.load().unwrap();
     proxy.be(trials::CUT);
