@@ -180,13 +180,8 @@ fn assert_error(mut error: SourceError, answer: &Answer<'_>) {
     assert_plain(&text);
     assert!(text.len() <= MAX_TEXT, "{} bytes: {text}", text.len());
     let code = error.code().map(str::to_owned);
-    let dense = |text: &str| text.replace(' ', "");
     for foreign in foreign_parts(&text, answer, code.as_deref()) {
-        // What stands in a secret's place may itself be part of another.
-        let foreign = dense(&foreign.replace("[redacted]", "\n"));
-        for secret in answer.secrets.iter().map(|secret| dense(&readable(secret))).filter(|secret| !secret.is_empty()) {
-            assert!(!foreign.contains(&secret), "{secret:?} is shown: {text}");
-        }
+        assert_hides_what_was_sent(foreign, answer);
     }
     let error = error.into_error(None);
     assert_eq!(error.code(), code.as_deref());
@@ -232,6 +227,17 @@ fn foreign_parts<'a>(text: &'a str, answer: &Answer<'_>, code: Option<&'a str>) 
     let part = text.split_once(open).and_then(|(_, rest)| rest.rsplit_once(close)).map(|(part, _)| part);
     // Our own words in the same place.
     part.filter(|part| !matches!(*part, "no content type" | "RFC 6749 appendix A.12")).into_iter().collect()
+}
+
+/// What an error shows of the server's words holds no secret that went out, whatever blanks are between its letters. A secret of
+/// blanks alone is in every text and hides nothing.
+pub(super) fn assert_hides_what_was_sent(foreign: &str, answer: &Answer<'_>) {
+    let dense = |text: &str| text.replace(' ', "");
+    // What stands in a secret's place may itself be part of another.
+    let shown = dense(&foreign.replace("[redacted]", "\n"));
+    for secret in answer.secrets.iter().map(|secret| dense(&readable(secret))).filter(|secret| !secret.is_empty()) {
+        assert!(!shown.contains(&secret), "{secret:?} is shown: {foreign}");
+    }
 }
 
 /// A text as an error may hold it (RFC 6749 §5.2): blanks for what is blank, and without what is not printable.

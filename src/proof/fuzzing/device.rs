@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::answer::{FIXED, MAX_TEXT, Recorded, readable, without_mark};
+use super::answer::{FIXED, MAX_TEXT, Recorded, assert_hides_what_was_sent, without_mark};
 use super::{PER_BYTE_OF_JSON, Yardstick, assert_plain, within};
 use crate::oauth2::answer::Answer;
 use crate::oauth2::device_code::poll::{self, Meaning};
@@ -116,10 +116,7 @@ pub fn revocation(input: &[u8], yardstick: &Yardstick) -> bool {
 fn assert_message(text: &str, plain: &str, answer: &Answer<'_>) {
     assert_plain(text);
     let message = text.strip_prefix(plain).expect("it begins as it does without a message");
-    let message = message.strip_prefix(": ").unwrap_or(message).replace("[redacted]", "\n");
-    for secret in answer.secrets.iter().map(|secret| readable(secret)).filter(|secret| !secret.is_empty()) {
-        assert!(!message.contains(&secret), "{secret:?} is shown: {text}");
-    }
+    assert_hides_what_was_sent(message.strip_prefix(": ").unwrap_or(message), answer);
 }
 
 fn assert_final(error: &Error) {
