@@ -30,7 +30,8 @@ pub struct Policy {
     pub(crate) proactive: bool,
     pub(crate) reactive: bool,
     stale: Window,
-    /// The share of a life by which the refresh of a token that a whole fleet got at once may come earlier, in percent.
+    /// The share of the time before the stale window by which a token is refreshed earlier that a whole fleet may have got at
+    /// once, in percent.
     spread: u32,
     leeway: Window,
     pub(crate) attempts: u32,
@@ -54,7 +55,11 @@ struct Window {
 
 impl Window {
     fn of(self, lifetime: Duration) -> Duration {
-        (lifetime.saturating_mul(self.percent) / 100).min(self.at_most)
+        self.share(lifetime).min(self.at_most)
+    }
+
+    fn share(self, lifetime: Duration) -> Duration {
+        lifetime.saturating_mul(self.percent) / 100
     }
 }
 
@@ -64,7 +69,7 @@ impl Default for Policy {
             proactive: true,
             reactive: true,
             stale: Window { percent: 20, at_most: Duration::from_secs(300) },
-            spread: 0,
+            spread: 75,
             leeway: Window { percent: 5, at_most: Duration::from_secs(10) },
             attempts: 3,
             backoff_first: Duration::from_secs(1),

@@ -216,7 +216,7 @@ pub(crate) fn run(model: &Model, progress: &(dyn Fn(Duration) + Sync)) -> Result
     let policy = (model.policy)();
     let (percent, at_most) = policy.stale_window();
     let window = (model.life * percent / 100).min(at_most);
-    let early = Early { window, spread: model.life * policy.spread() / 100, patience: policy.patience() };
+    let early = Early { window, spread: (model.life - window) * policy.spread() / 100, patience: policy.patience() };
     let meet = Barrier::new(2);
     let sums = Mutex::new((Duration::ZERO, 0));
     std::thread::scope(|scope| {
@@ -266,7 +266,7 @@ impl Load {
         Duration::from_secs(u64::from(self.devices / self.capacity))
     }
 
-    /// What docs/fleet.md promises of a fleet's policy.
+    /// What docs/fleet.md promises of the default policy.
     pub(crate) fn check(&self) -> Result<(), String> {
         let (mean, peak) = self.later();
         if peak > 2.0 * mean {

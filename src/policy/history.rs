@@ -16,9 +16,7 @@ pub(crate) struct History {
     failures: u32,
     /// Flights that reached nobody, in a row.
     unreached: u32,
-    /// Has a refresh succeeded since the session began, and since the last attempt that failed? Others may have begun, or been
-    /// kept waiting, at the same time.
-    is_on_its_own: bool,
+    in_step: InStep,
     /// How many attempts ended in the unknown since the server last gave a clear answer.
     unknowns: u32,
     /// How many refreshes in a row have left the refresh token as it was.
@@ -31,6 +29,18 @@ pub(crate) struct History {
     refusals: Refusals,
     pub(crate) lag: Lag,
     pub(crate) addresses: Addresses,
+}
+
+/// How likely is it that many sessions get their tokens at the same time as this one, and come back for the next ones together?
+#[derive(Clone, Copy, Default, PartialEq, Debug)]
+pub(crate) enum InStep {
+    /// The session has just begun: it may be alone, or a fleet be switched on.
+    #[default]
+    Perhaps,
+    /// The server was busy or out of reach: others were kept waiting, too.
+    Likely,
+    /// A refresh has succeeded since.
+    No,
 }
 
 impl History {
@@ -49,18 +59,17 @@ impl History {
     pub(crate) fn count_success(&mut self, login: u64) {
         if login == self.login {
             (self.failures, self.unreached, self.unknowns) = (0, 0, 0);
-            self.is_on_its_own = true;
+            self.in_step = InStep::No;
         }
     }
 
     /// Notes an attempt that is repeated within its flight.
     pub(crate) fn note_failed_attempt(&mut self) {
-        self.is_on_its_own = false;
+        self.in_step = InStep::Likely;
     }
 
-    /// Is it likely that a whole fleet gets its tokens now, and would come back for the next ones at the same time?
-    pub(crate) fn is_in_step(&self) -> bool {
-        !self.is_on_its_own
+    pub(crate) fn in_step(&self) -> InStep {
+        self.in_step
     }
 
     /// Notes what a refresh has done to the refresh token.
@@ -92,7 +101,9 @@ impl History {
         let Failure { outcome, retry_after, login, ahead } = failure;
         let retry = outcome.retry();
         // A busy server or none at all is everybody's trouble; a refusal is this session's.
-        self.is_on_its_own &= !matches!(outcome, Outcome::Unavailable | Outcome::Unreachable);
+        if matches!(outcome, Outcome::Unavailable | Outcome::Unreachable) {
+            self.in_step = InStep::Likely;
+        }
         let count = if retry == Retry::ShortBackoff { &mut self.unreached } else { &mut self.failures };
         *count = count.saturating_add(u32::from(login == self.login));
         // Who has no token waits for a store that is back, and no server hears of the attempt. A store that answers slowly holds up

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::history::History;
-use super::{Policy, Window};
+use super::Policy;
+use super::history::{History, InStep};
 use crate::clock::Tick;
 use crate::token::{Life, Token};
 
@@ -34,12 +34,23 @@ impl Policy {
         let begin = if issued.after(lifetime.saturating_sub(leeway)) > arrived { issued } else { arrived };
         let ends_at = begin.after(lifetime);
         let mut life = self.windows(lifetime, ends_at, ends_at.since(arrived), Some(arrived));
-        // Whoever has just been switched on, or could not be served for a while, is most likely one of many.
-        if self.spread > 0 && history.is_in_step() {
-            let spread = Window { percent: self.spread, at_most: Duration::MAX }.of(lifetime);
-            life.stale_at = life.stale_at.map(|at| at.before(self.jitter.less(spread, 1, 1)));
+        if self.spread > 0 {
+            life.stale_at = life.stale_at.map(|at| at.before(self.spread_of(lifetime, at.since(arrived), history)));
         }
         life
+    }
+
+    /// By how much earlier a token becomes stale that a whole fleet may have got at once. Once is enough to part them.
+    fn spread_of(&self, lifetime: Duration, fresh: Duration, history: &History) -> Duration {
+        let spread = match history.in_step() {
+            // Who wants no refresh ahead of time gets none.
+            _ if self.stale.of(lifetime).is_zero() => return Duration::ZERO,
+            InStep::No => return Duration::ZERO,
+            // Whoever has just begun is most likely alone: the bound on its window is all that is given up.
+            InStep::Perhaps => self.stale.share(lifetime).saturating_sub(self.stale.at_most),
+            InStep::Likely => fresh.saturating_mul(self.spread) / 100,
+        };
+        self.jitter.less(spread, 1, 1)
     }
 
     /// The same for a token of unknown age, from a store or from the user: here the wall clock is all there is.

@@ -28,25 +28,28 @@ impl Policy {
 
     /// The last part of a token's life in which one caller refreshes it while the others go on: `percent` of the life,
     /// at most `at_most`. 20 % and 5 minutes unless set. Each process takes up to a third less, by chance, so that a
-    /// fleet does not refresh in step.
+    /// fleet does not refresh in step; [`with_spread`](Policy::with_spread) says when it is more.
     ///
     /// A server may forbid early refreshes. That costs no caller an error: the old token serves, and the refresh is tried
     /// again at the latest when the token counts as expired. To spare such a server the attempts, make the window no longer
     /// than it allows, and a little shorter, since the server counts from its response: `with_stale_window(5,
-    /// Duration::from_secs(25))` for one that refuses before the last 30 seconds of 10 minutes.
+    /// Duration::from_secs(25))` and `with_spread(0)` for one that refuses before the last 30 seconds of 10 minutes.
     #[must_use]
     pub fn with_stale_window(mut self, percent: u32, at_most: Duration) -> Self {
         self.stale = Window { percent, at_most };
         self
     }
 
-    /// For a fleet: `percent` of a token's life by which its refresh comes earlier, by chance, if it is the session's first token,
-    /// or came after an attempt that found the server busy or unreachable. At most 90; zero unless set, which refreshes in the
-    /// stale window only.
+    /// What keeps a fleet apart after an outage, when all of its devices get their tokens at about the same time and would come
+    /// back for the next ones together, life after life. 75 unless set; at most 90.
     ///
-    /// After an outage all devices of a fleet get their tokens at about the same time, and come back for the next ones
-    /// together, life after life. With `with_spread(60)` each refreshes once at any time after a third of the life, which
-    /// parts them. `docs/fleet.md` has a million of them.
+    /// - A token that came after an attempt that found the server busy or unreachable is refreshed earlier, by chance: by up to
+    ///   `percent` of the time before its stale window.
+    /// - A session's first token is refreshed at any time in the stale window's share of its life, without the upper bound: in the
+    ///   last 12 minutes of an hour instead of the last 5.
+    /// - All others are refreshed in the stale window, and so are these with zero. Without a stale window there is no spread.
+    ///
+    /// `docs/fleet.md` has a million devices, with and without.
     #[must_use]
     pub fn with_spread(mut self, percent: u32) -> Self {
         self.spread = percent;

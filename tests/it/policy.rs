@@ -365,27 +365,57 @@ fn ages_at_refresh(policy: Policy, life: u64, fail: &'static [usize]) -> [u64; 2
     [ages[1], ages[2]]
 }
 
+/// At which ages 40 sessions refreshed their first token and the next one.
+fn ages_by_seed(policy: impl Fn(u64) -> Policy, life: u64, fail: &'static [usize]) -> [Vec<u64>; 2] {
+    let ages: Vec<[u64; 2]> = (0..40).map(|seed| ages_at_refresh(policy(seed), life, fail)).collect();
+    [0, 1].map(|token| ages.iter().map(|ages| ages[token]).collect())
+}
+
+/// Do they fill this time, but for a part that 40 points leave free by chance?
+fn assert_fill(ages: &[u64], first: std::ops::RangeInclusive<u64>, last: std::ops::RangeInclusive<u64>) {
+    let (low, high) = (*ages.iter().min().unwrap(), *ages.iter().max().unwrap());
+    assert!(first.contains(&low) && last.contains(&high), "{ages:?}");
+}
+
+/// In the window of an hour, by calls every ten seconds.
+const USUAL: std::ops::RangeInclusive<u64> = 3300..=3410;
+
 #[test]
-fn with_a_spread_a_first_token_and_one_after_a_failure_are_refreshed_at_any_time_after_a_third_of_the_life() {
-    let usual = 3300..=3400;
-    let spreading = |seed| seeded(seed).with_spread(60);
-    let spread = |policy: &dyn Fn(u64) -> Policy, life, fail| -> [Vec<u64>; 2] {
-        let ages: Vec<[u64; 2]> = (0..40).map(|seed| ages_at_refresh(policy(seed), life, fail)).collect();
-        [0, 1].map(|token| ages.iter().map(|ages| ages[token]).collect())
-    };
-    let is_wide = |ages: &[u64]| {
-        let (first, last) = (*ages.iter().min().unwrap(), *ages.iter().max().unwrap());
-        (1140..=1800).contains(&first) && (3000..=3400).contains(&last)
-    };
-    let [first, second] = spread(&spreading, 3600, &[]);
-    assert!(is_wide(&first), "{first:?}");
-    assert!(second.iter().all(|age| usual.contains(age)), "{second:?}");
+fn a_first_token_is_refreshed_at_any_time_in_the_windows_share_of_its_life_and_the_next_one_in_the_window() {
+    let [first, second] = ages_by_seed(seeded, 3600, &[]);
+    assert_fill(&first, 2880..=2970, 3230..=3400);
+    assert!(second.iter().all(|age| USUAL.contains(age)), "{second:?}");
+    // Where the bound takes nothing from the share, there is nothing to be added.
+    let [first, second] = ages_by_seed(seeded, 1200, &[]);
+    assert!(first.iter().chain(&second).all(|age| (960..=1040).contains(age)), "{first:?} {second:?}");
+}
+
+#[test]
+fn a_token_that_came_after_a_failure_is_refreshed_at_any_time_after_a_quarter_of_the_time_before_its_window() {
     // The first refresh meets a busy server, which costs an attempt ahead of time and a pause.
-    let [_, second] = spread(&spreading, 3600, &[1]);
-    assert!(is_wide(&second), "{second:?}");
-    // Not unless it is asked for.
-    let [first, second] = spread(&seeded, 3600, &[]);
-    assert!(first.iter().chain(&second).all(|age| usual.contains(age)), "{first:?} {second:?}");
+    let [_, second] = ages_by_seed(seeded, 3600, &[1]);
+    assert_fill(&second, 820..=1200, 2900..=3400);
+    // So does the first token of all.
+    let [first, second] = ages_by_seed(seeded, 3600, &[0]);
+    assert_fill(&first, 820..=1200, 2900..=3400);
+    assert!(second.iter().all(|age| USUAL.contains(age)), "{second:?}");
+    let [_, second] = ages_by_seed(|seed| seeded(seed).with_spread(30), 3600, &[1]);
+    assert_fill(&second, 2300..=2500, 3100..=3400);
+}
+
+#[test]
+fn without_a_spread_or_a_window_no_token_is_refreshed_earlier() {
+    for fail in [&[] as &[usize], &[0], &[1]] {
+        let [first, second] = ages_by_seed(|seed| seeded(seed).with_spread(0), 3600, fail);
+        assert!(first.iter().chain(&second).all(|age| USUAL.contains(age)), "{first:?} {second:?}");
+        let windowless = |seed| seeded(seed).with_stale_window(0, Duration::ZERO);
+        let [first, second] = ages_by_seed(windowless, 3600, fail);
+        assert!(first.iter().chain(&second).all(|age| (3590..=3610).contains(age)), "{first:?} {second:?}");
+    }
+}
+
+#[test]
+fn a_spread_of_more_than_90_percent_is_refused() {
     let error = Session::builder(|_: Option<&Token>| Ok(token("t", 1))).policy(Policy::new().with_spread(91)).build();
     assert_eq!(error.unwrap_err().kind(), ErrorKind::InvalidInput);
 }

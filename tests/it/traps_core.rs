@@ -132,10 +132,10 @@ fn refreshes_when_the_clock_jumps_to(wall: u64) -> usize {
     let scene = Scene::new(vec![step(move |_| Ok(made_at_wall()))]);
     scene.session.token().unwrap();
     scene.clock.set_wall(Some(secs(wall)));
-    scene.clock.advance(secs(3000));
+    scene.clock.advance(secs(2800));
     assert_eq!(scene.session.token().unwrap().generation(), 1, "a life in force is no matter of the wall clock");
     scene.script.push(step(move |_| Ok(made_at_wall())));
-    scene.clock.advance(secs(600));
+    scene.clock.advance(secs(800));
     let session = scene.session.clone();
     let tokens = crowd(MANY, move |_| session.token().unwrap()).gather();
     assert!(

@@ -135,7 +135,7 @@ fn exact(App { client_id, client_secret, refresh_token }: App) -> SessionBuilder
         grant,
         says: &[("unauthorized_client", "Old refresh token used"), ("invalid_request", "The refresh token expired")],
     };
-    let policy = Policy::new().with_stale_window(5, Duration::from_secs(25));
+    let policy = Policy::new().with_stale_window(5, Duration::from_secs(25)).with_spread(0);
     Session::builder(source).policy(policy)
 }
 
