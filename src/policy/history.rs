@@ -37,7 +37,7 @@ pub(crate) enum InStep {
     /// The session has just begun: it may be alone, or a fleet be switched on.
     #[default]
     Perhaps,
-    /// The server was busy or out of reach: others were kept waiting, too.
+    /// The server was busy or out of reach for longer than a flight: others were kept waiting, too.
     Likely,
     /// A refresh has succeeded since.
     No,
@@ -61,11 +61,6 @@ impl History {
             (self.failures, self.unreached, self.unknowns) = (0, 0, 0);
             self.in_step = InStep::No;
         }
-    }
-
-    /// Notes an attempt that is repeated within its flight.
-    pub(crate) fn note_failed_attempt(&mut self) {
-        self.in_step = InStep::Likely;
     }
 
     pub(crate) fn in_step(&self) -> InStep {

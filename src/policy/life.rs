@@ -34,21 +34,24 @@ impl Policy {
         let begin = if issued.after(lifetime.saturating_sub(leeway)) > arrived { issued } else { arrived };
         let ends_at = begin.after(lifetime);
         let mut life = self.windows(lifetime, ends_at, ends_at.since(arrived), Some(arrived));
-        if self.spread > 0 {
-            life.stale_at = life.stale_at.map(|at| at.before(self.spread_of(lifetime, at.since(arrived), history)));
-        }
+        life.stale_at = life.stale_at.map(|at| at.before(self.spread_of(lifetime, at.since(arrived), history)));
         life
     }
 
     /// By how much earlier a token becomes stale that a whole fleet may have got at once. Once is enough to part them.
     fn spread_of(&self, lifetime: Duration, fresh: Duration, history: &History) -> Duration {
+        // What the bound takes from the window. Where that is nothing, the window's own jitter is a share of the life, and moves
+        // a fleet apart with each.
+        let bounded = match self.stale.at_most {
+            // No window at all.
+            Duration::ZERO => Duration::ZERO,
+            at_most => self.stale.share(lifetime).saturating_sub(at_most),
+        };
         let spread = match history.in_step() {
-            // Who wants no refresh ahead of time gets none.
-            _ if self.stale.of(lifetime).is_zero() => return Duration::ZERO,
-            InStep::No => return Duration::ZERO,
-            // Whoever has just begun is most likely alone: the bound on its window is all that is given up.
-            InStep::Perhaps => self.stale.share(lifetime).saturating_sub(self.stale.at_most),
-            InStep::Likely => fresh.saturating_mul(self.spread) / 100,
+            InStep::Likely if !bounded.is_zero() => fresh.saturating_mul(self.spread) / 100,
+            // Whoever has just begun is most likely alone: no more is given up than the bound.
+            InStep::Perhaps if self.spread > 0 => bounded,
+            _ => Duration::ZERO,
         };
         self.jitter.less(spread, 1, 1)
     }

@@ -43,11 +43,12 @@ impl Policy {
     /// What keeps a fleet apart after an outage, when all of its devices get their tokens at about the same time and would come
     /// back for the next ones together, life after life. 75 unless set; at most 90.
     ///
-    /// - A token that came after an attempt that found the server busy or unreachable is refreshed earlier, by chance: by up to
-    ///   `percent` of the time before its stale window.
+    /// - A token that came after a refresh had failed, since the server was busy or out of reach, is refreshed earlier, by chance:
+    ///   by up to `percent` of the time before its stale window.
     /// - A session's first token is refreshed at any time in the stale window's share of its life, without the upper bound: in the
     ///   last 12 minutes of an hour instead of the last 5.
-    /// - All others are refreshed in the stale window, and so are these with zero. Without a stale window there is no spread.
+    /// - All others are refreshed in the stale window, and so are these with zero, and all that live too short for the window's
+    ///   bound: up to 25 minutes unless set. Their windows alone move a fleet apart by up to a fifteenth of a life, each time.
     ///
     /// `docs/fleet.md` has a million devices, with and without.
     #[must_use]

@@ -226,7 +226,6 @@ impl Shared {
                 // Whoever refreshes ahead of time has a token that lives: the next attempt is another call's.
                 let in_budget = attempt < self.policy.attempts && pause < self.view().time_to_wait(refresh);
                 if in_budget && !refresh.ahead {
-                    self.history.lock().note_failed_attempt();
                     self.emit(Event::AttemptFailed { error: &error, pause });
                     self.clock.sleep(pause);
                     // Credentials that were replaced, or given up, in the meantime are not sent once more.
