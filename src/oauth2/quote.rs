@@ -34,7 +34,10 @@ pub(super) fn quote(text: &str, limit: usize, secrets: &[&str]) -> Option<String
         if quoted.len() + piece.len() > limit {
             break;
         }
-        quoted.push_str(piece);
+        // Blanks in front are not shown: so many of them must not hide what comes after.
+        if piece != " " || !quoted.is_empty() {
+            quoted.push_str(piece);
+        }
         rest = rest.get(hidden.max(end)..)?;
     }
     Some(quoted.trim_ascii()).filter(|quoted| !quoted.is_empty()).map(str::to_owned)

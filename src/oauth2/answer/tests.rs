@@ -246,6 +246,9 @@ fn texts_are_cut_cleaned_and_scrubbed() {
     // At the cut, too, there is no half of a secret.
     assert!(!show("c", &format!("{}s3cret", "d".repeat(197))).contains("s3"));
     assert_eq!(show("ü", "x"), format!("{head}with JSON that has no error code"));
+    // Blanks in front are not shown, however many, and hide nothing.
+    let blanks = format!(" \u{1}{}", "\n ".repeat(999));
+    assert_eq!(show(&format!("{blanks}c"), &format!("{blanks}why")), format!("{head}c: why"));
 }
 
 #[test]

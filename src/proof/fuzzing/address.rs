@@ -1,6 +1,8 @@
 //! Addresses: what an origin is, which ones are of it, and where redirects lead to. The input is lines: the origin as
 //! the user writes it, the address of a request, and the `Location` of each redirect from there on.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+
 use ureq::http::header::{HeaderValue, LOCATION};
 use ureq::http::uri::Scheme;
 use ureq::http::{HeaderMap, Method, StatusCode, Uri};
@@ -68,10 +70,12 @@ fn assert_origin(text: &str, yardstick: &Yardstick) -> Option<Origin> {
     assert_eq!(shown, shown.to_ascii_lowercase());
     let same = Origin::parse(&shown).expect("an origin's own text");
     assert!(same == origin && same.to_string() == shown);
-    let host = shown.parse::<Uri>().expect("an address").host().map(str::to_owned);
-    let loopback =
-        |host: &str| matches!(host, "localhost" | "[::1]") || host.starts_with("127.") || host.contains("::");
-    assert!(!origin.is_loopback() || host.is_some_and(|host| loopback(&host) || host.ends_with(":1]")), "{origin}");
+    let uri: Uri = shown.parse().expect("an address");
+    let host = uri.host().expect("an origin has a host");
+    // RFC 4291 §2.2 has many ways to write ::1.
+    let is_v6 = host.trim_matches(['[', ']']).parse() == Ok(Ipv6Addr::LOCALHOST);
+    let is_v4 = host.parse().is_ok_and(|ip: Ipv4Addr| ip.octets()[0] == 127);
+    assert_eq!(origin.is_loopback(), host == "localhost" || is_v4 || is_v6, "{origin}");
     assert_eq!(origin.is_private(), origin.check_private(false).is_ok());
     Some(origin)
 }

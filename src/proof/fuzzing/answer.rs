@@ -218,10 +218,15 @@ const LISTED: [&str; 22] = [
 fn foreign_parts<'a>(text: &'a str, answer: &Answer<'_>, code: Option<&'a str>) -> Vec<&'a str> {
     let own = format!("the {} endpoint answered {} ", answer.what, answer.status);
     if let Some(code) = code {
-        let description =
-            text.strip_prefix(&own).and_then(|text| text.strip_prefix(code)).expect("the code comes first");
-        let description = description.strip_prefix(": ").unwrap_or(description);
-        return [description].into_iter().chain(Some(code).filter(|code| !LISTED.contains(code))).collect();
+        let rest = text.strip_prefix(&own).and_then(|text| text.strip_prefix(code)).expect("the code comes first");
+        let foreign_code = Some(code).filter(|code| !LISTED.contains(code));
+        // Our own advice may hold a word that is a secret, too.
+        let advice =
+            [&format!(": is this the {} endpoint's address?", answer.what), ": begin the address with https://"];
+        let rest =
+            advice.iter().filter(|_| foreign_code.is_some()).find_map(|own| rest.strip_suffix(own)).unwrap_or(rest);
+        let description = rest.strip_prefix(": ").unwrap_or(rest);
+        return [description].into_iter().chain(foreign_code).collect();
     }
     let (open, close) = if text.contains("a token of type \"") { ('"', '"') } else { ('(', ')') };
     let part = text.split_once(open).and_then(|(_, rest)| rest.rsplit_once(close)).map(|(part, _)| part);

@@ -205,6 +205,15 @@ fn long_lists_of_next_to_nothing_keep_to_the_bounds() {
     }
 }
 
+/// The claims of a JWT that is just too long, and of one that just is not.
+#[test]
+fn a_jwt_is_read_up_to_its_bound() {
+    for length in [49_100, 49_200] {
+        let claims = format!("{{\"iat\":1,\"exp\":5,\"x\":\"{}\"}}", "a".repeat(length - 24));
+        assert_eq!(jwt(claims.as_bytes(), &YARDSTICK), length == 49_100);
+    }
+}
+
 #[test]
 fn a_target_that_takes_too_much_is_found() {
     let greedy = || within(&YARDSTICK, 10, 1, 0, || Vec::<u8>::with_capacity(11));

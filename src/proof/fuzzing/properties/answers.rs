@@ -76,6 +76,37 @@ fn forms(imf: &str) -> [String; 3] {
     ]
 }
 
+/// A secret may be a word of ours, or a piece of the mark that stands in its place.
+#[test]
+fn our_own_words_may_be_secrets() {
+    let words = "the token endpoint answered with an empty body is this address? begin https:// redirects are not followed: \
+        JSON that has no error code content type (RFC 6749 appendix A.12) [redacted] redacted [ ] [r d] a e d ' , ? ( ) 404 \
+        no_such token_type access_token refresh usable final more than bytes such";
+    let bodies = [
+        "",
+        "{}",
+        "<html>",
+        r#"{"error":"no_such"}"#,
+        r#"{"error":"no_such","error_description":"the address is [redacted], [red and [reda[redacted]cted]"}"#,
+        r#"{"error":"no_such","error_description":"a plain HTTP request was sent to HTTPS port"}"#,
+        r#"{"error":"invalid_grant","error_description":"token is a"}"#,
+        r#"{"error_description":"is this the token endpoint's address?"}"#,
+        r#"{"message":"the token endpoint answered 404 [redacted]"}"#,
+        r#"{"access_token":"a","token_type":"a token of type (x) [redacted]"}"#,
+        r#"{"access_token":"a b"}"#,
+        r#"{"refresh_token":"a","x":"#,
+    ];
+    let words = words.split_ascii_whitespace().map(str::to_owned);
+    let secrets = words.clone().map(|word| vec![word]).chain([words.collect(), vec!["token endpoint".to_owned()]]);
+    for sent in secrets {
+        for (body, status) in bodies.iter().flat_map(|body| [200, 302, 400, 404, 500].map(|status| (body, status))) {
+            for target in [token_answer, device_authorization, device_poll, super::super::revocation] {
+                target(&recorded(status, &sent, body.as_bytes()), &YARDSTICK);
+            }
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(config())]
 
