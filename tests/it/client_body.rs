@@ -300,6 +300,7 @@ fn a_refusal_instead_of_100_continue_ends_at_the_callers_time_out_at_the_latest(
         Ok(answer) => assert_eq!(answer.status(), 401),
         Err(error) => assert!(matches!(error, UreqError::Timeout(_)), "{error:?}"),
     }
+    server.await_count(1);
     assert!(calls.count() <= 2 && server.count() == 1);
 }
 

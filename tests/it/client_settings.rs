@@ -4,7 +4,6 @@
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use ureq::http::{Request, Response, StatusCode};
 use ureq::middleware::MiddlewareNext;
@@ -13,7 +12,8 @@ use ureq_auth::{Client, ErrorKind};
 
 use crate::again::this_program;
 use crate::client::{builder_of, client_of, in_threads, plain_statuses, refuses_the_first, session, text};
-use crate::server::{Answer, Gate, Server};
+use crate::overdue;
+use crate::server::{Answer, Gate, LONG, Server};
 
 #[test]
 fn a_status_is_an_error_or_an_answer_as_the_agent_and_the_request_say() {
@@ -61,20 +61,16 @@ fn a_requests_own_settings_hold_for_the_replay_too() {
 
 #[test]
 fn a_requests_own_time_out_holds_for_the_replay_too() {
-    let never = Gate::new(1);
-    let gate = never.clone();
-    let server = Server::start(move |seen| {
-        if seen.bearer() != Some("token-1") {
-            gate.wait();
-        }
-        Answer::refused()
+    let server = Server::start(|seen| match seen.bearer() {
+        Some("token-1") => Answer::refused(),
+        _ => overdue::answer(),
     });
-    let (client, _) = client_of(&server);
-    let request = client.get(server.url("/")).config().timeout_global(Some(Duration::from_millis(100))).build();
+    let (builder, _) = builder_of(&server);
+    let client = builder.make_agent(overdue::agent).build().unwrap();
+    let request = client.get(server.url("/")).config().timeout_global(Some(LONG)).build();
     let error = request.call().unwrap_err();
     assert!(matches!(error, UreqError::Timeout(_)), "{error:?}");
     assert_eq!(server.count(), 2);
-    never.open();
 }
 
 #[test]

@@ -1,10 +1,9 @@
 //! What a device login does with each answer to a poll, as tables: the shapes are those of real servers.
 
-use std::time::Duration;
-
 use ureq_auth::ErrorKind;
 
 use crate::device_code::{AUTHORIZATION, Login, TOKEN, error, pending, seconds_since_start};
+use crate::overdue;
 use crate::server::Answer;
 
 const JSON: &str = "application/json";
@@ -156,9 +155,8 @@ fn only_the_servers_code_ends_a_login() {
 
 #[test]
 fn a_login_goes_on_past_an_answer_that_takes_too_long() {
-    let hold = Answer::wire(|mut stream| drop(std::io::copy(&mut stream, &mut std::io::sink())));
-    let login = Login::new(AUTHORIZATION, [hold, pending(), Answer::ok(TOKEN)]);
-    let token = login.device().timeout(Duration::from_secs(1)).log_in(|_| {}).unwrap();
+    let login = Login::new(AUTHORIZATION, [overdue::answer(), pending(), Answer::ok(TOKEN)]);
+    let token = login.device().make_agent(overdue::agent).log_in(|_| {}).unwrap();
     assert_eq!((token.secret(), login.pauses()), ("abc", vec![3, 6, 3]));
 }
 

@@ -88,6 +88,8 @@ mod make_agent;
 #[cfg(feature = "ureq")]
 mod oauth2;
 #[cfg(feature = "ureq")]
+mod overdue;
+#[cfg(feature = "ureq")]
 mod providers;
 #[cfg(feature = "ureq")]
 mod server;

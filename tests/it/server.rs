@@ -12,7 +12,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Nothing here takes this long unless something hangs.
 pub(crate) const LONG: Duration = Duration::from_secs(30);
@@ -151,6 +151,15 @@ impl Server {
 
     pub(crate) fn count(&self) -> usize {
         lock(&self.shared.seen).len()
+    }
+
+    /// Returns when so many requests have come, of clients that may have given up on them already.
+    pub(crate) fn await_count(&self, requests: usize) {
+        let begin = Instant::now();
+        while self.count() < requests {
+            assert!(begin.elapsed() < LONG, "{} requests of {requests}", self.count());
+            thread::yield_now();
+        }
     }
 
     pub(crate) fn connections(&self) -> usize {

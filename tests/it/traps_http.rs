@@ -13,7 +13,8 @@ use ureq_auth::{
 
 use crate::client::{Calls, client_of, in_threads, kind, plain_statuses, session, text};
 use crate::client_flight::fine;
-use crate::server::{Answer, Gate, Server};
+use crate::overdue;
+use crate::server::{Answer, Gate, LONG, Server};
 
 #[test]
 fn trap_late_401_with_an_older_generation_after_two_newer_ones_are_out() {
@@ -85,16 +86,11 @@ fn trap_refresh_endpoint_itself_answers_401() {
 
 #[test]
 fn trap_leader_times_out_after_send() {
-    let never = Gate::new(1);
-    let gate = never.clone();
-    let issuer = Server::start(move |_| {
-        gate.wait();
-        Answer::ok("too-late")
-    });
+    let issuer = Server::start(|_| overdue::answer());
     let url = issuer.url("/token");
     let source = move |_: Option<&Token>| -> Result<Token, SourceError> {
-        let request =
-            Agent::new_with_defaults().post(&url).config().timeout_recv_response(Some(Duration::from_millis(50)));
+        let agent = overdue::agent(Agent::config_builder().build());
+        let request = agent.post(&url).config().timeout_recv_response(Some(LONG));
         let token = request.build().send("refresh")?.body_mut().read_to_string()?;
         Ok(Token::new(token)?)
     };
@@ -104,7 +100,6 @@ fn trap_leader_times_out_after_send() {
         assert_eq!(kind(client.get(api.url("/")).call()), ErrorKind::Unknown);
     }
     assert_eq!(issuer.count(), 1, "the refresh token may be spent: it is not sent again at once");
-    never.open();
 }
 
 #[test]

@@ -226,7 +226,11 @@ impl World {
         let outcomes = self.crowd();
         assert_eq!(self.watch.count(|seen| *seen == Seen::WaitStarted), CALLERS - 1);
         let attempts = 1 + self.watch.count(|seen| matches!(seen, Seen::AttemptFailed(_)));
-        let calls = self.broken.as_ref().map_or(0, Server::count);
+        let calls = self.broken.as_ref().map_or(0, |broken| {
+            // Who gives up may be back before the server has read what was sent.
+            broken.await_count(self.timeouts.load(Ordering::SeqCst));
+            broken.count()
+        });
         let calls = if calls == attempts { calls.to_string() } else { format!("{calls}, in {attempts} attempts") };
         let next_try = match self.session.token() {
             Ok(_) => "–".to_owned(),
