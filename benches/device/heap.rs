@@ -69,7 +69,7 @@ fn sessions_and_clients() {
     let (session, empty) = made(grant);
     let ((), refresh) = made(|| drop(session.token().unwrap()));
     row("a session on RefreshToken, with a token", empty.bytes_current + refresh.bytes_current, 4_200);
-    row("  while it is refreshed, beyond that", beyond(&refresh), 340_000);
+    row("  while it is refreshed, beyond that", beyond(&refresh), 280_000);
 
     let (first, kept) = made(|| Client::new(session, &origin).unwrap());
     row("the first client, without its session", kept.bytes_current, 1_100);
@@ -99,7 +99,7 @@ fn sessions_and_clients() {
     let small = RefreshToken::new(format!("{origin}/token"), "device", "r0");
     let small = small.configure(|config| config.input_buffer_size(4096).output_buffer_size(4096));
     let ((), refresh) = made(|| drop(Session::new(small).unwrap().token().unwrap()));
-    row("a refresh with ureq's buffers of 4 KiB instead, at once", beyond(&refresh), 90_000);
+    row("a refresh with ureq's buffers of 4 KiB instead, at once", beyond(&refresh), 30_000);
 }
 
 /// Threads that wait for a refresh, which takes until all of them do.

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use ureq::Agent;
 use ureq::http::header::ACCEPT;
+use zeroize::Zeroizing;
 
-use super::answer::MAX_BODY;
-use super::endpoint::{Endpoint, fill};
+use super::endpoint::{Endpoint, read_as_it_comes};
 use super::{ClientCredentials, DeviceCode, Grant, RefreshToken, Revocation};
 use crate::http::origin::{self, Origin};
 use crate::json;
@@ -196,7 +196,7 @@ impl IssuerBuilder {
             format!("{origin}{path}/.well-known/openid-configuration"),
         ];
         let (agent, _) = self.endpoint.agent(&origin, Duration::MAX)?;
-        let mut buffer = vec![0; MAX_BODY + 1];
+        let mut buffer = Zeroizing::default();
         let mut failure = Failure::Absent(0);
         for place in places {
             let found = get(&agent, &place, &mut buffer).and_then(|body| self.read(&issuer, &origin, body));
@@ -302,7 +302,7 @@ impl Failure {
     }
 }
 
-fn get<'a>(agent: &Agent, place: &str, buffer: &'a mut [u8]) -> Result<&'a [u8], Failure> {
+fn get<'a>(agent: &Agent, place: &str, buffer: &'a mut Zeroizing<Vec<u8>>) -> Result<&'a [u8], Failure> {
     let unreachable = |error: SourceError| {
         let kind = match error.outcome() {
             Outcome::Misconfigured => ErrorKind::Misconfigured,
@@ -321,10 +321,10 @@ fn get<'a>(agent: &Agent, place: &str, buffer: &'a mut [u8]) -> Result<&'a [u8],
         status @ (408 | 425 | 429 | 500..) => return Err(Failure::Later(status)),
         status => return Err(Failure::Absent(status)),
     }
-    let length = fill(buffer, &mut response.body_mut().as_reader())
+    read_as_it_comes(buffer, &mut response.body_mut().as_reader())
         .map_err(|error| unreachable(SourceError::unavailable(error.to_string())))?;
     // One byte more than the limit: cut, and so not readable.
-    Ok(buffer.get(..length).unwrap_or_default())
+    Ok(buffer)
 }
 
 #[cold]

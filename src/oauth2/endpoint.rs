@@ -17,7 +17,7 @@ use ureq::typestate::AgentScope;
 use ureq::{Agent, Body};
 use zeroize::Zeroizing;
 
-use super::answer::{Answer, MAX_BODY};
+use super::answer::Answer;
 use super::form::encoded;
 use crate::http::body;
 use crate::http::connector::SharedConnector;
@@ -28,7 +28,7 @@ use crate::{Error, Result, SourceError, Token};
 
 use self::make_agent::MakeAgent;
 pub(super) use self::make_agent::made_as_asked;
-pub(super) use self::reading::fill;
+pub(super) use self::reading::read_as_it_comes;
 use self::reading::read_body;
 use self::request::BASIC;
 
@@ -177,11 +177,9 @@ impl Endpoint {
         }
         let secrets: Vec<&str> = spellings.iter().map(|secret| secret.as_str()).collect();
         let mut response = self.send(call, uri, &origin, credentials.as_ref())?;
-        // All of it at once: a buffer that grows leaves copies of tokens behind.
-        let mut body = Zeroizing::new(vec![0; MAX_BODY + 1]);
-        let read = read_body(call.what, &mut response, &mut body);
         // What has come before it broke off is in there as well.
-        let length = *read.as_ref().unwrap_or(&body.len());
+        let mut body = Zeroizing::default();
+        let read = read_body(call.what, &mut response, &mut body);
         let header = |name: HeaderName| response.headers().get(name).and_then(|value| value.to_str().ok());
         let answer = Answer {
             what: call.what,
@@ -191,11 +189,11 @@ impl Endpoint {
             date: header(DATE),
             is_private: origin.is_private(),
             token_type: self.token_type.as_deref(),
-            body: body.get(..length).unwrap_or_default(),
+            body: &body,
             secrets: &secrets,
         };
         match read {
-            Ok(_) => {
+            Ok(()) => {
                 show(&answer);
                 Ok(())
             }

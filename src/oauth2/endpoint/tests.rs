@@ -1,7 +1,9 @@
 use std::io::{self, Read};
 
+use super::reading::SMALL;
 use super::*;
 use crate::ErrorKind;
+use crate::oauth2::answer::MAX_BODY;
 use crate::oauth2::{ClientCredentials, RefreshToken};
 use crate::outcome::Outcome;
 use crate::{Fetch, TokenSource};
@@ -152,7 +154,7 @@ fn texts_never_grow_beyond_what_was_reserved() {
 }
 
 #[test]
-fn reads_to_the_end_or_to_the_limit() {
+fn reads_to_the_end_whatever_interrupts_it() {
     struct Halting(u8);
 
     impl Read for Halting {
@@ -166,8 +168,26 @@ fn reads_to_the_end_or_to_the_limit() {
         }
     }
 
-    let mut buffer = [0; 16];
-    assert_eq!(fill(&mut buffer, &mut Halting(0)).unwrap(), 6);
-    assert_eq!(&buffer[..6], b"ababab");
-    assert_eq!(fill(&mut buffer[..3], &mut Halting(0)).unwrap(), 3);
+    let mut buffer = Zeroizing::default();
+    read_as_it_comes(&mut buffer, &mut Halting(0)).unwrap();
+    assert_eq!(*buffer, b"ababab");
+}
+
+#[test]
+fn an_answer_gets_the_buffer_that_it_needs_and_is_cut_a_byte_above_the_limit() {
+    let long: Vec<u8> = (0..=MAX_BODY + 9).map(|at| (at % 251) as u8).collect();
+    for (length, buffer) in [
+        (0, SMALL),
+        (SMALL - 1, SMALL),
+        (SMALL, MAX_BODY + 1),
+        (SMALL + 1, MAX_BODY + 1),
+        (MAX_BODY, MAX_BODY + 1),
+        (MAX_BODY + 1, MAX_BODY + 1),
+        (MAX_BODY + 9, MAX_BODY + 1),
+    ] {
+        let mut body = Zeroizing::default();
+        read_as_it_comes(&mut body, &mut &long[..length]).unwrap();
+        assert!(*body == long[..length.min(MAX_BODY + 1)], "{length} bytes");
+        assert_eq!(body.capacity(), buffer, "{length} bytes");
+    }
 }
