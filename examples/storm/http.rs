@@ -15,7 +15,7 @@ pub(crate) struct Request {
 
 impl Request {
     /// The next request of a connection; `None` if the client has closed it.
-    pub(crate) fn read(reader: &mut BufReader<&TcpStream>) -> io::Result<Option<Request>> {
+    pub(crate) fn read(reader: &mut BufReader<impl Read + Write>) -> io::Result<Option<Request>> {
         let mut head = reader.take(LIMIT);
         let line = read_line(&mut head)?;
         if line.is_empty() {
@@ -52,15 +52,14 @@ impl Request {
         self.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"))
     }
 
-    fn read_body(&self, reader: &mut BufReader<&TcpStream>) -> io::Result<Vec<u8>> {
+    fn read_body(&self, reader: &mut BufReader<impl Read + Write>) -> io::Result<Vec<u8>> {
         let chunked = self.header("transfer-encoding").is_some_and(|value| value.eq_ignore_ascii_case("chunked"));
         let length = match self.header("content-length") {
             Some(length) => length.parse().map_err(|_| bad("Content-Length is not a number"))?,
             None => 0,
         };
         if self.header("expect").is_some_and(|value| value.eq_ignore_ascii_case("100-continue")) {
-            let mut stream: &TcpStream = reader.get_ref();
-            stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
+            reader.get_mut().write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
         }
         let mut body = Vec::new();
         if !chunked {
