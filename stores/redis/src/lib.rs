@@ -29,6 +29,10 @@
 //!   wakes: it is asked first. One window is left: it is stopped *between the engine's answer and its save*, with its token
 //!   request under way, for longer than the whole lease. Then another host spends the same refresh token, which can end the
 //!   login (RFC 9700 section 4.14.2). No lease can close that. `ureq-auth-postgres` closes it.
+//! - **A command that is run late** changes nothing that came after it: an engine may have been frozen, or a connection given
+//!   up. Each step of a section has a number, and its script compares them. An attempt to enter has a deadline by the engine's
+//!   clock, which each one's answer tells for the next. A store's first has none: if its host is gone by the time that it is
+//!   run, the others wait for 5 s.
 //! - **A save lasts** as long as the engine keeps it. With `appendfsync always` it survives a power cut; with `everysec`, which
 //!   is usual, the last second may be lost; without AOF, more. `WAIT` and `WAITAOF` are not asked for: use `appendfsync always`,
 //!   and `min-replicas-to-write` where a replica is to have it.
@@ -36,10 +40,13 @@
 //!   after they have answered: where that matters, use one engine without failover, or PostgreSQL.
 //! - **Eviction** removes keys: keep the tokens where `maxmemory-policy` is `noeviction`.
 //!
+//! It is tried on Redis 7.0 and Valkey 8.1. Engines before Redis 5 will not do.
+//!
 //! If the engine is down, nothing is refreshed, and live tokens serve on. Every call has a time-out ([`Pool::timeout`]).
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+mod clock;
 mod left;
 mod pool;
 mod section;
@@ -48,6 +55,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use clock::EngineClock;
 use left::Left;
 pub use pool::{Connections, Pool};
 use ureq_auth::{Error, Exclusive, Result, Stored, TokenStore};
@@ -71,6 +79,7 @@ pub struct RedisStore {
     lease: String,
     margin: Duration,
     left: Mutex<Left>,
+    clock: Mutex<EngineClock>,
 }
 
 impl RedisStore {
@@ -79,7 +88,7 @@ impl RedisStore {
         let (name, connections) = (name.into(), Arc::clone(connections));
         let token = format!("ureq-auth:{{{name}}}");
         let lease = format!("{token}:lease");
-        RedisStore { connections, lease, token, name, margin: MARGIN, left: Mutex::default() }
+        RedisStore { connections, lease, token, name, margin: MARGIN, left: Mutex::default(), clock: Mutex::default() }
     }
 
     /// How much longer than a token request may take its lease lasts. [`MARGIN`] unless set, and a day at most.
@@ -105,7 +114,10 @@ impl RedisStore {
     }
 
     fn script(&self, text: &str, arguments: &[&[u8]]) -> Result<i64> {
-        self.number(self.eval(text, arguments).map_err(|error| self.failed(&error))?)
+        match self.eval(text, arguments).map_err(|error| self.failed(&error))? {
+            redis::Value::Int(number) => Ok(number),
+            _ => Err(self.is_foreign()),
+        }
     }
 
     fn eval(&self, text: &str, arguments: &[&[u8]]) -> redis::RedisResult<redis::Value> {
@@ -117,11 +129,18 @@ impl RedisStore {
         self.connections.call(&command)
     }
 
-    fn number(&self, answer: redis::Value) -> Result<i64> {
-        match answer {
-            redis::Value::Int(number) => Ok(number),
-            _ => Err(Error::store(format!("{} answers what no script of ours says", self.place()))),
+    fn two_numbers(&self, answer: redis::Value) -> Result<(i64, u64)> {
+        let redis::Value::Array(both) = answer else { return Err(self.is_foreign()) };
+        match both.as_slice() {
+            &[redis::Value::Int(first), redis::Value::Int(second)] => {
+                Ok((first, second.try_into().unwrap_or_default()))
+            }
+            _ => Err(self.is_foreign()),
         }
+    }
+
+    fn is_foreign(&self) -> Error {
+        Error::store(format!("{} answers what no script of ours says", self.place()))
     }
 }
 

@@ -5,7 +5,7 @@
 mod trials;
 
 use std::process::Command;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use redis::{Client, TlsCertificates};
@@ -124,105 +124,8 @@ fn two_sessions_on_one_store_spend_nothing_twice() {
     trials::two_sessions_on_one_store(engine, Arc::new(store));
 }
 
-/// A way to the engine that can be bad.
-struct Way {
-    pool: Arc<Pool>,
-    /// What becomes of the next attempt to enter.
-    next: Mutex<Fate>,
-    /// Commands whose answers nobody waits for any more.
-    late: Mutex<Vec<redis::Cmd>>,
-}
-
-#[derive(Default, PartialEq)]
-enum Fate {
-    #[default]
-    Arrives,
-    /// It is under way for longer than anybody waits.
-    IsLate,
-    /// It arrives, and its answer is lost.
-    IsUnheard,
-    /// It is lost on its way, and so are those that follow.
-    IsLost,
-    /// Its answer is lost, and it is sent again when most of the lease is over.
-    ArrivesTwice,
-}
-
-impl Way {
-    fn new(engine: &Engine, next: Fate) -> Arc<Self> {
-        Arc::new(Way { pool: pool(&engine.address), next: Mutex::new(next), late: Mutex::default() })
-    }
-
-    fn be(&self, next: Fate) {
-        *self.next.lock().unwrap() = next;
-    }
-}
-
-impl Connections for Way {
-    fn call(&self, command: &redis::Cmd) -> redis::RedisResult<redis::Value> {
-        let next = std::mem::take(&mut *self.next.lock().unwrap());
-        match next {
-            Fate::Arrives => {}
-            Fate::IsLate => {
-                self.late.lock().unwrap().push(command.clone());
-                return time_out();
-            }
-            Fate::IsUnheard => {
-                self.pool.call(command)?;
-                return time_out();
-            }
-            Fate::IsLost => {
-                self.be(Fate::IsLost);
-                return time_out();
-            }
-            Fate::ArrivesTwice => {
-                self.pool.call(command)?;
-                self.pool.call(redis::cmd("PEXPIRE").arg("ureq-auth:{way}:lease").arg(500))?;
-            }
-        }
-        self.pool.call(command)
-    }
-
-    fn timeout(&self) -> Duration {
-        Duration::from_millis(200)
-    }
-}
-
-fn time_out() -> redis::RedisResult<redis::Value> {
-    Err(redis::RedisError::from((redis::ErrorKind::Io, "time-out")))
-}
-
 fn a_text(number: u8) -> Stored {
     Stored::from_text(&format!(r#"{{"version":1,"access_token":"a{number}"}}"#)).unwrap()
-}
-
-#[test]
-fn a_command_that_arrives_late_gives_nobody_a_lease_that_has_run_out() {
-    let Some(engine) = Engine::of("redis") else { return };
-    let way = Way::new(&engine, Fate::IsLate);
-    let (store, other) = (RedisStore::new(&way, "way"), RedisStore::new(&way.pool, "way"));
-    assert!(store.exclusive(Duration::ZERO).is_err(), "it is not heard");
-    let mut stopped = store.exclusive(LONG).unwrap();
-    stopped.hold_for(Duration::ZERO).unwrap();
-    // It is stopped here for longer than its lease, and somebody else refreshes.
-    way.pool.call(redis::cmd("DEL").arg("ureq-auth:{way}:lease")).unwrap();
-    other.exclusive(Duration::ZERO).unwrap().save(&a_text(2)).unwrap();
-    for command in way.late.lock().unwrap().drain(..) {
-        way.pool.call(&command).unwrap();
-    }
-    assert!(stopped.hold_for(Duration::ZERO).is_err(), "a lease that has run out stands");
-    assert!(stopped.save(&a_text(1)).is_err(), "what was saved meanwhile is overwritten");
-}
-
-#[test]
-fn an_attempt_to_enter_that_is_sent_again_prolongs_the_lease_that_it_has_got() {
-    let Some(engine) = Engine::of("redis") else { return };
-    let way = Way::new(&engine, Fate::ArrivesTwice);
-    let store = RedisStore::new(&way, "way");
-    let inside = store.exclusive(LONG).unwrap();
-    let left = way.pool.call(redis::cmd("PTTL").arg("ureq-auth:{way}:lease")).unwrap();
-    assert!(matches!(left, redis::Value::Int(2000..)), "{left:?}");
-    drop(inside);
-    store.exclusive(Duration::ZERO).unwrap();
 }
 
 #[test]
@@ -303,55 +206,4 @@ fn tls_and_a_password_protect_the_way_to_the_engine() {
     trials::over_tls(&open("ca.pem"), &open("other-ca.pem"));
     let pool = Pool::open(format!("redis://:guessed@{}/", engine.address)).unwrap();
     trials::wrong_password(&RedisStore::new(&Arc::new(pool), "tls"));
-}
-
-#[test]
-fn a_save_is_tried_again_while_the_way_is_bad() {
-    let Some(engine) = Engine::of("redis") else { return };
-    let way = Way::new(&engine, Fate::Arrives);
-    let (store, other) = (RedisStore::new(&way, "again"), RedisStore::new(&way.pool, "again"));
-    let mut inside = store.exclusive(LONG).unwrap();
-    inside.hold_for(LONG).unwrap();
-    way.be(Fate::IsUnheard);
-    inside.save(&a_text(1)).unwrap();
-    drop(inside);
-    let found = other.exclusive(Duration::ZERO).unwrap().load().unwrap();
-    assert!(found.is_some_and(|found| found.to_text().contains("a1")));
-}
-
-#[test]
-fn attempts_that_are_not_heard_do_not_make_a_store_forget_what_it_owes() {
-    let Some(engine) = Engine::of("redis") else { return };
-    let way = Way::new(&engine, Fate::Arrives);
-    let store = RedisStore::new(&way, "owed");
-    let mut inside = store.exclusive(LONG).unwrap();
-    inside.hold_for(LONG).unwrap();
-    way.be(Fate::IsLost);
-    assert!(inside.save(&a_text(1)).is_err());
-    drop(inside);
-    way.be(Fate::IsUnheard);
-    assert!(store.exclusive(Duration::ZERO).is_err(), "it is not heard");
-    way.be(Fate::IsLost);
-    for _ in 0..100 {
-        assert!(store.exclusive(Duration::ZERO).is_err(), "it does not arrive");
-    }
-    way.be(Fate::Arrives);
-    let mut inside = store.exclusive(Duration::ZERO).expect("the lease is this store's");
-    assert!(inside.prepare().is_err(), "what was replaced may be spent");
-    inside.save(&a_text(1)).unwrap();
-}
-
-#[test]
-fn a_refusal_that_cannot_be_saved_keeps_nobody_out() {
-    let Some(engine) = Engine::of("redis") else { return };
-    let way = Way::new(&engine, Fate::Arrives);
-    let (store, other) = (RedisStore::new(&way, "refused"), RedisStore::new(&way.pool, "refused"));
-    let mut inside = store.exclusive(LONG).unwrap();
-    inside.hold_for(LONG).unwrap();
-    way.be(Fate::IsLost);
-    let refused = r#"{"version":1,"access_token":"a0","refused":"revoked","refused_code":"invalid_grant"}"#;
-    assert!(inside.save(&Stored::from_text(refused).unwrap()).is_err());
-    way.be(Fate::Arrives);
-    drop(inside);
-    other.exclusive(Duration::ZERO).unwrap();
 }
