@@ -11,7 +11,7 @@ mod server;
 use std::io::{Read as _, Write as _};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use proxy::Proxy;
 use server::{Asked, Counts, Server};
@@ -56,6 +56,13 @@ enum Fault {
     Kill,
     /// The host is stopped for so many seconds.
     Stop(u64),
+}
+
+impl Options {
+    /// How many hosts go on once the fault is over.
+    fn survivors(&self) -> u64 {
+        self.hosts - u64::from(self.fault == Fault::Kill)
+    }
 }
 
 fn options() -> Result<Options, Failure> {
@@ -125,10 +132,12 @@ fn fleet(engine: &str, open: Open) -> Result<bool, Failure> {
     let proxy = Proxy::start(address)?;
     let mut hosts = Hosts::default();
     for _ in 0..options.hosts {
-        let Options { threads, seconds, life, budget, margin, .. } = options;
-        let told = format!("{} {} {threads} {seconds} {life} {budget} {margin}", proxy.address, server.address);
-        hosts.0.push(Command::new(std::env::current_exe()?).env(HOST, told).stdout(Stdio::piped()).spawn()?);
+        let Options { threads, life, budget, margin, .. } = options;
+        let told = format!("{} {} {threads} {life} {budget} {margin}", proxy.address, server.address);
+        let mut host = Command::new(std::env::current_exe()?);
+        hosts.0.push(host.env(HOST, told).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?);
     }
+    let begin = Instant::now();
     let third = Duration::from_secs(options.seconds / 3);
     let killed = match options.fault {
         Fault::Nothing => None,
@@ -147,6 +156,11 @@ fn fleet(engine: &str, open: Open) -> Result<bool, Failure> {
             (fault == Fault::Kill).then_some(by)
         }
     };
+    // On a busy machine a fault takes longer than it should: they end only when they have gone on.
+    if options.fault != Fault::Nothing {
+        server.wait_until_all_go_on(options.survivors());
+    }
+    thread::sleep(Duration::from_secs(options.seconds).saturating_sub(begin.elapsed()));
     let (failed, ended) = hosts.collect(killed);
     let counts = server.counts();
     std::io::stdout().write_all(table(&engine, &options, &counts, failed).as_bytes())?;
@@ -161,6 +175,9 @@ impl Hosts {
     /// Their own counts of failed calls, and whether all came to their end but the one that was killed.
     fn collect(&mut self, killed: Option<u32>) -> (u64, bool) {
         let (mut failed, mut ended) = (0, true);
+        for host in &mut self.0 {
+            drop(host.stdin.take());
+        }
         for host in &mut self.0 {
             let is_killed = killed == Some(host.id());
             let mut said = String::new();
@@ -229,7 +246,7 @@ fn is_right(options: &Options, counts: &Counts, engine: &str, failed: u64) -> bo
         && counts.token_calls > 1
         && counts.reused == reused
         && (failed == 0 || may_fail)
-        && (options.fault == Fault::Nothing || counts.went_on.len() as u64 >= options.hosts - 1)
+        && (options.fault == Fault::Nothing || counts.went_on.len() as u64 >= options.survivors())
 }
 
 fn table(engine: &Engine<'_>, options: &Options, counts: &Counts, failed: u64) -> String {

@@ -1,21 +1,21 @@
 //! One host: a process with one session and its threads.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ureq_auth::{Policy, Session, SourceError, Token};
 
 use super::server::since_1970;
 use super::{Failure, LOGIN, Open, USAGE};
 
-/// Says how many calls have failed.
+/// Calls until its input is closed, and says how many have failed.
 pub(super) fn run(told: &str, open: Open) -> Result<(), Failure> {
     let [engine, server, ref numbers @ ..] = told.split(' ').collect::<Vec<_>>()[..] else { return Err(USAGE.into()) };
     let numbers: Vec<u64> = numbers.iter().map(|number| number.parse()).collect::<Result<_, _>>()?;
-    let [threads, seconds, life, budget, margin] = numbers[..] else { return Err(USAGE.into()) };
+    let [threads, life, budget, margin] = numbers[..] else { return Err(USAGE.into()) };
     let token_server = server.to_owned();
     let source = move |previous: Option<&Token>| -> Result<Token, SourceError> {
         let sent = since_1970().as_millis();
@@ -31,11 +31,15 @@ pub(super) fn run(told: &str, open: Open) -> Result<(), Failure> {
         .with_backoff(Duration::from_millis(100), Duration::from_millis(500));
     let store = open(engine, LOGIN, Duration::from_secs(margin))?;
     let session = Session::builder(source).store(store).policy(policy).build()?;
-    let (end, failed) = (Instant::now() + Duration::from_secs(seconds), AtomicU64::new(0));
+    let (is_over, failed) = (AtomicBool::new(false), AtomicU64::new(0));
     thread::scope(|scope| {
+        scope.spawn(|| {
+            let _nothing_is_said = std::io::stdin().read_to_end(&mut Vec::new());
+            is_over.store(true, SeqCst);
+        });
         for _ in 0..threads {
             scope.spawn(|| {
-                while Instant::now() < end {
+                while !is_over.load(SeqCst) {
                     if call(&session, server).is_err() {
                         failed.fetch_add(1, SeqCst);
                     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc::{self, Sender};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -17,6 +17,7 @@ const LONG: Duration = Duration::from_secs(60);
 pub(super) struct Server {
     pub(super) address: String,
     state: Arc<Mutex<State>>,
+    went_on: Arc<Condvar>,
     life: Duration,
 }
 
@@ -62,7 +63,12 @@ impl Asked {
 impl Server {
     pub(super) fn start(life: Duration) -> Result<Server, Failure> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
-        let server = Server { address: listener.local_addr()?.to_string(), state: Arc::default(), life };
+        let server = Server {
+            address: listener.local_addr()?.to_string(),
+            state: Arc::default(),
+            went_on: Arc::default(),
+            life,
+        };
         let shared = server.clone();
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
@@ -93,6 +99,12 @@ impl Server {
         let mut state = self.state();
         state.counts.went_on.clear();
         state.fault_ended = Some(Instant::now());
+    }
+
+    /// So many hosts, or it takes too long.
+    pub(super) fn wait_until_all_go_on(&self, hosts: u64) {
+        let is_short = |state: &mut State| (state.counts.went_on.len() as u64) < hosts;
+        drop(self.went_on.wait_timeout_while(self.state(), LONG, is_short));
     }
 
     /// One line, and a number as its answer.
@@ -152,6 +164,7 @@ impl Server {
         state.counts.refused += u64::from(!is_good);
         if let (true, Some(ended)) = (is_good, state.fault_ended) {
             state.counts.went_on.entry(host).or_insert_with(|| ended.elapsed());
+            self.went_on.notify_all();
         }
         is_good
     }
