@@ -199,6 +199,10 @@ impl<'a> Section<'a> {
         self.lost()
     }
 
+    fn is_there(&mut self, text: &str) -> bool {
+        matches!(self.load(), Ok(Some(found)) if found.to_text().as_str() == text)
+    }
+
     /// A save takes the claim out of the row in the same step.
     fn write(&mut self, text: Option<String>) -> Result<()> {
         self.under_lock()?;
@@ -295,6 +299,11 @@ impl Exclusive for Section<'_> {
         let stood = self.owes_save && !self.is_lost;
         loop {
             let written = self.write(Some(text.to_string()));
+            // The row is past its version. By a commit whose answer was lost, perhaps, and that was this section's.
+            if written.is_err() && stood && !self.owes_save && self.is_there(&text) {
+                (self.has_claim, self.took_over) = (false, None);
+                return Ok(());
+            }
             if written.is_ok() || !stood || !self.owes_save || begin.elapsed() >= self.store.timeout {
                 return written;
             }
