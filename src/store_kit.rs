@@ -24,19 +24,49 @@
 
 mod bench;
 mod cases;
+mod entry;
+mod faults;
 mod holders;
 mod sessions;
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 pub use self::bench::Bench;
-use self::bench::Stop;
+use self::bench::{Case, Stop};
 pub use self::holders::hold;
 
 /// Tries all cases, one after the other. Takes some seconds, and with a lease a few times as long as that.
+///
+/// A call that does not return fails the first case, after half a minute. The other cases are not tried then, nor are those that
+/// come after one that nobody leaves the section after.
 pub fn run(bench: &dyn Bench) -> Report {
-    let all = cases::ALL.iter().chain(holders::ALL).chain(sessions::ALL);
-    Report(all.map(|(name, case)| (*name, Verdict::of(case(bench)))).collect())
+    let (mut report, mut can_go_on) = (Vec::new(), true);
+    for (name, case) in entry::FIRST {
+        let verdict = if can_go_on { tried(bench, *case) } else { STUCK };
+        can_go_on &= verdict == Verdict::Passed;
+        report.push((*name, verdict));
+    }
+    for (name, case) in cases::ALL.iter().chain(entry::ALL).chain(faults::ALL).chain(holders::ALL).chain(sessions::ALL)
+    {
+        let verdict = if can_go_on { tried(bench, *case) } else { STUCK };
+        can_go_on &= !matches!(verdict, Verdict::Failed(_)) || can_be_entered(bench);
+        report.push((*name, verdict));
+    }
+    Report(report)
+}
+
+const STUCK: Verdict = Verdict::NotTried("section that can be entered after the case before");
+
+fn tried(bench: &dyn Bench, case: Case) -> Verdict {
+    let panicked = |_| bench::failed("the store or the bench panics");
+    Verdict::of(catch_unwind(AssertUnwindSafe(|| case(bench))).unwrap_or_else(panicked))
+}
+
+/// Otherwise each case that is left would wait for it.
+fn can_be_entered(bench: &dyn Bench) -> bool {
+    let timeout = bench::LONG + bench.lease().unwrap_or_default();
+    catch_unwind(AssertUnwindSafe(|| bench.open().exclusive(timeout).is_ok())).unwrap_or(false)
 }
 
 /// What became of each case. Its `Display` is a line for each.

@@ -16,6 +16,11 @@ pub trait Bench: Sync {
     /// The store, as a process beside the others opens it: a connection of its own, where there are connections.
     fn open(&self) -> Box<dyn TokenStore>;
 
+    /// The store of another login beside it: another row, another file. `None`: there is only one. It is emptied as well.
+    fn open_other(&self) -> Option<Box<dyn TokenStore>> {
+        None
+    }
+
     /// A command that starts a process which opens the same store and calls [`hold`](super::hold); its standard input and output are
     /// the kit's. Needed for holders that die, are stopped, or save too late.
     fn holder(&self) -> Option<Command> {
@@ -28,7 +33,8 @@ pub trait Bench: Sync {
         None
     }
 
-    /// Puts a text into the place of the stored one, past the store, as another program does. False: it cannot be done.
+    /// Puts a text into the place of the stored one, past the store, as another program does. False: it cannot be done, which
+    /// may be so for an empty text alone, where that is what an empty store has.
     fn put_text(&self, text: &str) -> bool {
         let _not_offered = text;
         false
@@ -78,6 +84,11 @@ pub(super) fn check(holds: bool, why: &str) -> Result<(), Stop> {
     if holds { Ok(()) } else { failed(why) }
 }
 
+/// For what may fail and must not: says what that means.
+pub(super) fn done<T>(result: crate::Result<T>, why: &str) -> Result<T, Stop> {
+    result.or_else(|error| failed(format!("{why}: {error}")))
+}
+
 /// A stored token with this number, which has expired long ago. `padding` is the length of its refresh token.
 pub(super) fn stored(number: usize, padding: usize) -> Result<Stored, Stop> {
     let rest = "x".repeat(padding);
@@ -85,6 +96,12 @@ pub(super) fn stored(number: usize, padding: usize) -> Result<Stored, Stop> {
         r#"{{"version":1,"access_token":"a{number}","refresh_token":"r{number}{rest}","scope":"it's \"\\\u0007 ü","lifetime_ms":1000,"received_at_ms":1}}"#
     );
     Ok(Stored::from_text(&text)?)
+}
+
+/// What [`stored`] was given, or 0.
+pub(super) fn number_of(stored: Option<&Stored>) -> usize {
+    let token = stored.and_then(|stored| stored.to_token().ok());
+    token.and_then(|token| token.secret().strip_prefix('a')?.parse().ok()).unwrap_or(0)
 }
 
 pub(super) fn is_same(found: Option<&Stored>, wanted: &Stored) -> bool {

@@ -1,23 +1,22 @@
-//! What a store has to do within one process.
+//! What a store has to do while nothing is in its way.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::thread;
-use std::time::Duration;
 
-use super::bench::{Bench, Case, LONG, SHORT, Stop, begin, check, failed, is_same, stored};
-use crate::{ErrorKind, Exclusive, Stored};
+use super::bench::{Bench, Case, LONG, SHORT, Stop, begin, check, done, failed, is_same, stored};
+use crate::Stored;
 
 pub(super) const ALL: &[(&str, Case)] = &[
     ("an empty store is no error", empty),
     ("a save is there for all, whole", whole),
+    ("what was saved last is read, by whoever has read before", latest),
+    ("any text comes back as it was", texts),
     ("a save is never seen half done", torn),
-    ("a failed save leaves what was there", failed_save),
-    ("another program's text is an error", foreign),
-    ("a later version is an error and stays", later),
+    ("a section that saves nothing changes nothing", nothing_saved),
+    ("after a save, the section goes on", goes_on),
+    ("after a save, the section gives way to who has saved since", gives_way),
     ("a logout empties the store for all", logout),
-    ("one at a time is inside, and who waits too long hears so", waiters),
-    ("a lost section saves nothing", late_save),
-    ("before a save is made up for, nobody sends", owed_save),
+    ("another login's token is another's", other_login),
 ];
 
 fn empty(bench: &dyn Bench) -> Result<(), Stop> {
@@ -47,6 +46,66 @@ fn whole(bench: &dyn Bench) -> Result<(), Stop> {
         drop(inside);
         check(is_same(store.load()?.as_ref(), &text), "what was saved is not what is read")?;
         check(is_same(bench.open().load()?.as_ref(), &text), "another process does not read what was saved")?;
+    }
+    Ok(())
+}
+
+fn latest(bench: &dyn Bench) -> Result<(), Stop> {
+    let [first, second, third] = [stored(1, 0)?, stored(2, 0)?, stored(3, 0)?];
+    let store = begin(bench, Some(&first))?;
+    let reader = bench.open();
+    let reads = |wanted: Option<&Stored>| -> Result<(), Stop> {
+        for store in [&reader, &store] {
+            let (outside, inside) = (store.load()?, store.exclusive(LONG)?.load()?);
+            for (found, from) in [(outside, "outside"), (inside, "inside")] {
+                let is_latest = wanted.map_or(found.is_none(), |wanted| is_same(found.as_ref(), wanted));
+                check(is_latest, &format!("who has read before reads what was there before, {from} the section"))?;
+            }
+        }
+        Ok(())
+    };
+    reads(Some(&first))?;
+    let mut inside = store.exclusive(LONG)?;
+    inside.save(&second)?;
+    let found = bench.open().load()?;
+    check(is_same(found.as_ref(), &second), "a save that has returned is not made before the section ends")?;
+    drop(inside);
+    reads(Some(&second))?;
+    reader.exclusive(LONG)?.save(&third)?;
+    reads(Some(&third))?;
+    store.exclusive(LONG)?.remove()?;
+    reads(None)
+}
+
+/// All that a text may have, and what gets lost on the way: letters outside of Latin-1 and of 16 bits, an accent of its own,
+/// capitals, blanks at an end and in a row, the marks of SQL, of formats and of markup.
+const TEXTS: &[&str] = &[
+    r#"{"version":1,"access_token":"Aa.1-_~+/==","refresh_token":"Rr%s%%{}$1?:a","scope":" Ä  é é Ω 中 😀 -- '' `; & &amp; <b> ]]> \\n \\ \t\r\n ","owner":"Me at https://id.example.com/token ","lifetime_ms":3600001,"received_at_ms":1767225600123}"#,
+    r#"{"version":1,"access_token":"a2","refresh_token":"r2","refused":"it was used before ","refused_code":"invalid_grant"}"#,
+    r#"{"version":1,"access_token":"a3"}"#,
+    r#"{"version":1,"refresh_token":"r4"}"#,
+];
+
+fn texts(bench: &dyn Bench) -> Result<(), Stop> {
+    let store = begin(bench, None)?;
+    for text in TEXTS {
+        let text = Stored::from_text(text)?;
+        store.exclusive(LONG)?.save(&text)?;
+        for found in [store.load()?, bench.open().load()?, store.exclusive(LONG)?.load()?] {
+            check(is_same(found.as_ref(), &text), "a text is not read as it was saved")?;
+        }
+    }
+    // It may be too long, if that is said and the one of before stays.
+    for length in [60 * 1024, 300 * 1024] {
+        let [before, long] = [stored(1, 0)?, stored(2, length)?];
+        store.exclusive(LONG)?.save(&before)?;
+        let is_saved = store.exclusive(LONG)?.save(&long).is_ok();
+        let found = store.load()?;
+        let wanted = if is_saved { &long } else { &before };
+        check(
+            is_same(found.as_ref(), wanted),
+            &format!("a text of {} KiB is not read as it was saved", length / 1024),
+        )?;
     }
     Ok(())
 }
@@ -88,59 +147,61 @@ fn torn(bench: &dyn Bench) -> Result<(), Stop> {
     check(begun.load(SeqCst) >= 2, "nothing was read")
 }
 
-fn failed_save(bench: &dyn Bench) -> Result<(), Stop> {
-    let [before, after] = [stored(1, 3000)?, stored(2, 10)?];
+/// A token request that fails ends so.
+fn nothing_saved(bench: &dyn Bench) -> Result<(), Stop> {
+    let before = stored(1, 3000)?;
     let store = begin(bench, Some(&before))?;
-    if !bench.fail_saves(true) {
-        return Err(Stop::NotTried("way to fail a save (Bench::fail_saves)"));
-    }
-    let saved = store.exclusive(LONG).and_then(|mut inside| {
-        inside.prepare()?;
-        inside.save(&after)
-    });
-    let direct = store.exclusive(LONG).and_then(|mut inside| inside.save(&after));
-    check(bench.fail_saves(false), "the bench cannot end what it began")?;
-    check(saved.is_err() && direct.is_err(), "a save that cannot be done is no error")?;
-    let found = store.load()?;
-    check(is_same(found.as_ref(), &before), "a failed save has changed what was there")?;
+    let other = bench.open();
     let mut inside = store.exclusive(LONG)?;
     inside.prepare()?;
-    inside.save(&after)?;
+    inside.hold_for(LONG)?;
+    check(is_same(other.load()?.as_ref(), &before), "what is stored is not read while a save is prepared")?;
+    check(is_same(inside.load()?.as_ref(), &before), "what is stored is not read while a save is prepared")?;
     drop(inside);
-    check(is_same(store.load()?.as_ref(), &after), "after a failed save, the next one is not there")
+    check(is_same(other.load()?.as_ref(), &before), "a section that has saved nothing has changed what is stored")?;
+    let mut inside = other.exclusive(LONG)?;
+    check(is_same(inside.load()?.as_ref(), &before), "a section that has saved nothing has changed what is stored")
 }
 
-fn foreign(bench: &dyn Bench) -> Result<(), Stop> {
-    for text in ["hello", "{\"version\":1,\"access_token\":\"a", "{\"password\":\"x\"}"] {
-        let store = begin(bench, Some(&stored(1, 0)?))?;
-        if !bench.put_text(text) {
-            return Err(Stop::NotTried("way to put a text there (Bench::put_text)"));
+/// What could not be saved before is saved first, and a server may answer more than once: all in one section.
+fn goes_on(bench: &dyn Bench) -> Result<(), Stop> {
+    let store = begin(bench, None)?;
+    let mut inside = store.exclusive(LONG)?;
+    for number in 1..=2 {
+        let text = stored(number, 0)?;
+        done(inside.prepare(), "the section cannot be prepared for another save")?;
+        for _ in 0..2 {
+            done(inside.hold_for(LONG), "the section does not stand for another token request")?;
         }
-        match store.load() {
-            Ok(None) => {
-                return failed("what cannot be read is taken for an empty store: sessions would take it for a logout");
-            }
-            Ok(Some(_)) => return failed("what cannot be read is a token"),
-            Err(error) if error.to_string().contains(text) => return failed("the error quotes what is stored"),
-            Err(_) => {}
+        // As after a save of which it is not known whether it lasts.
+        for _ in 0..2 {
+            done(inside.save(&text), "another save in one section is not made")?;
         }
-        // A logout and a login help.
-        let store = begin(bench, None)?;
-        check(store.load()?.is_none(), "a logout leaves what cannot be read")?;
+        check(is_same(inside.load()?.as_ref(), &text), "another save in one section is not read")?;
     }
-    Ok(())
+    done(inside.remove(), "a removal after a save is not made")?;
+    check(inside.load()?.is_none(), "a removal after a save has removed nothing")?;
+    let last = stored(3, 0)?;
+    done(inside.save(&last), "a save after a removal is not made")?;
+    drop(inside);
+    check(is_same(store.load()?.as_ref(), &last), "the last save in a section is not read after it")
 }
 
-fn later(bench: &dyn Bench) -> Result<(), Stop> {
-    let store = begin(bench, Some(&stored(1, 0)?))?;
-    if !bench.put_text("{\"version\":2,\"new\":\"meaning\"}") {
-        return Err(Stop::NotTried("way to put a text there (Bench::put_text)"));
-    }
-    for _ in 0..2 {
-        check(store.load().is_err(), "a later version is no error")?;
-        check(store.exclusive(LONG)?.load().is_err(), "a later version is no error, or has not stayed")?;
-    }
-    check(bench.put_text(&stored(1, 0)?.to_text()), "the bench cannot end what it began")
+/// Where a lock ends with its transaction, a save may end the section: then others come in.
+fn gives_way(bench: &dyn Bench) -> Result<(), Stop> {
+    let [before, first, newer, late] = [stored(1, 0)?, stored(2, 0)?, stored(3, 0)?, stored(4, 0)?];
+    let store = begin(bench, Some(&before))?;
+    let mut inside = store.exclusive(LONG)?;
+    inside.save(&first)?;
+    let other = bench.open();
+    // It lasts, which is well too.
+    let Ok(mut next) = other.exclusive(SHORT) else { return Ok(()) };
+    next.save(&newer)?;
+    drop(next);
+    check(inside.hold_for(LONG).is_err(), "a section that its save has ended stands, and somebody has saved since")?;
+    check(inside.save(&late).is_err(), "a section that its save has ended saves over what was saved since")?;
+    check(inside.remove().is_err(), "a section that its save has ended removes what was saved since")?;
+    check(is_same(store.load()?.as_ref(), &newer), "a section that its save has ended has changed what is stored")
 }
 
 fn logout(bench: &dyn Bench) -> Result<(), Stop> {
@@ -156,115 +217,23 @@ fn logout(bench: &dyn Bench) -> Result<(), Stop> {
     check(inside.load()?.is_none(), "another process still finds a token after a logout")
 }
 
-fn waiters(bench: &dyn Bench) -> Result<(), Stop> {
-    let store = begin(bench, Some(&stored(0, 0)?))?;
-    let inside = store.exclusive(LONG)?;
-    let others = [bench.open(), bench.open()];
-    for timeout in [Duration::ZERO, SHORT] {
-        for other in &others {
-            match other.exclusive(timeout) {
-                Ok(_) => return failed("two are in the exclusive section at once"),
-                Err(error) if error.kind() != ErrorKind::Timeout => {
-                    return failed(format!("who waits too long hears {:?} and not Timeout: {error}", error.kind()));
-                }
-                Err(_) => {}
-            }
-            let found = other.load()?;
-            check(found.is_some(), "nothing can be read while somebody is in the section")?;
-        }
-    }
-    let (count, both) = (AtomicUsize::new(0), AtomicBool::new(false));
-    thread::scope(|scope| {
-        let waiting = [(), (), (), ()].map(|()| {
-            let (count, both) = (&count, &both);
-            scope.spawn(move || -> Result<(), Stop> {
-                let store = bench.open();
-                for _ in 0..ENTRIES {
-                    let mut inside = store.exclusive(LONG)?;
-                    both.fetch_or(count.fetch_add(1, SeqCst) > 0, SeqCst);
-                    let number = number_of(inside.load()?.as_ref());
-                    thread::yield_now();
-                    // Before the save, which may end the section.
-                    count.fetch_sub(1, SeqCst);
-                    inside.save(&stored(number + 1, 0)?)?;
-                }
-                Ok(())
-            })
-        });
-        drop(inside);
-        let done = waiting.map(|waiter| waiter.join().unwrap_or_else(|_| failed("the store panics")));
-        done.into_iter().fold(Ok(()), Result::and)
-    })?;
-    check(!both.load(SeqCst), "two are in the exclusive section at once")?;
-    let all = is_same(store.load()?.as_ref(), &stored(others.len() * 2 * ENTRIES, 0)?);
-    check(all, "somebody has saved between another's look and save")
-}
-
-/// How often each of four goes in and counts one up.
-const ENTRIES: usize = 5;
-
-fn number_of(stored: Option<&Stored>) -> usize {
-    let token = stored.and_then(|stored| stored.to_token().ok());
-    token.and_then(|token| token.secret().strip_prefix('a')?.parse().ok()).unwrap_or(0)
-}
-
-fn late_save(bench: &dyn Bench) -> Result<(), Stop> {
-    let [before, late, newer]: [Stored; 3] = [stored(1, 0)?, stored(2, 0)?, stored(3, 0)?];
-    let store = begin(bench, Some(&before))?;
-    let mut lost = store.exclusive(LONG)?;
-    lost.prepare()?;
-    lost.hold_for(LONG)?;
-    if !bench.lose_section() {
-        return Err(Stop::NotTried("way to take the section away (Bench::lose_section)"));
-    }
-    let other = bench.open();
-    let mut inside = other.exclusive(LONG)?;
-    check(lost.hold_for(LONG).is_err(), "a lost section is said to stand")?;
-    inside.prepare()?;
-    inside.hold_for(LONG)?;
-    check(lost.save(&late).is_err(), "a save under a lost section is no error")?;
-    inside.save(&newer)?;
-    check(lost.save(&late).is_err(), "a save under a lost section is no error")?;
-    check(lost.remove().is_err(), "a removal under a lost section is no error")?;
-    check(is_same(inside.load()?.as_ref(), &newer), "a lost section has changed what is stored")?;
-    // Its end does not end the next one.
-    drop(lost);
-    check(bench.open().exclusive(Duration::ZERO).is_err(), "the end of a lost section ends the next one")?;
-    drop(inside);
-    check(is_same(store.load()?.as_ref(), &newer), "a lost section has changed what is stored")
-}
-
-/// The refresh token was sent, and its successor is not saved: one session has that, and nothing tells which one comes next.
-fn owed_save(bench: &dyn Bench) -> Result<(), Stop> {
-    let [before, newer] = [stored(1, 0)?, stored(2, 0)?];
-    let store = begin(bench, Some(&before))?;
-    let mut inside = store.exclusive(LONG)?;
-    inside.prepare()?;
-    inside.hold_for(LONG)?;
-    if !bench.cut_off(true) {
-        return Err(Stop::NotTried("way to break the way to the store (Bench::cut_off)"));
-    }
-    let saved = inside.save(&newer);
-    drop(inside);
-    check(bench.cut_off(false), "the bench cannot end what it began")?;
-    check(saved.is_err(), "a save that cannot be done is no error")?;
-    let other = bench.open();
-    let may_send = |inside: &mut dyn Exclusive| inside.prepare().and_then(|()| inside.hold_for(LONG)).is_ok();
-    let [sent_elsewhere, sent_here] =
-        [&other, &store].map(|store| store.exclusive(SHORT).is_ok_and(|mut inside| may_send(&mut *inside)));
-    let mut inside = match store.exclusive(LONG) {
-        Ok(inside) => inside,
-        Err(error) => return failed(format!("who has a token to be saved is not let in: {error}")),
+fn other_login(bench: &dyn Bench) -> Result<(), Stop> {
+    let [one, two, three] = [stored(1, 0)?, stored(2, 0)?, stored(3, 0)?];
+    let Some(other) = bench.open_other() else {
+        return Err(Stop::NotTried("store of another login (Bench::open_other)"));
     };
-    let found = inside.load()?;
-    inside.save(&newer)?;
-    let may_send_now = may_send(&mut *inside);
-    drop(inside);
-    check(!sent_elsewhere, "another process may send what was sent before")?;
-    check(!sent_here, "another session on the same store may send what was sent before")?;
-    check(is_same(found.as_ref(), &before), "what was saved is not what is read")?;
-    check(may_send_now, "after a save that was made up for, nothing may be sent")?;
-    let mut inside = other.exclusive(LONG)?;
-    check(is_same(inside.load()?.as_ref(), &newer), "another process does not read what was saved late")?;
-    check(may_send(&mut *inside), "after a save that was made up for, nothing may be sent")
+    let store = begin(bench, Some(&one))?;
+    other.exclusive(LONG)?.remove()?;
+    check(is_same(store.load()?.as_ref(), &one), "a logout ends another login")?;
+    check(other.load()?.is_none(), "another login's token is read")?;
+    other.exclusive(LONG)?.save(&two)?;
+    check(is_same(store.load()?.as_ref(), &one), "a save overwrites another login's token")?;
+    store.exclusive(LONG)?.save(&three)?;
+    for found in [other.load()?, other.exclusive(LONG)?.load()?] {
+        check(is_same(found.as_ref(), &two), "another login's token is read")?;
+    }
+    store.exclusive(LONG)?.remove()?;
+    check(is_same(other.load()?.as_ref(), &two), "a logout ends another login")?;
+    other.exclusive(LONG)?.remove()?;
+    check(other.load()?.is_none(), "a logout leaves the token")
 }

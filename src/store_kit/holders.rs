@@ -6,13 +6,16 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::Duration;
 
-use super::bench::{Bench, Case, LONG, SHORT, Stop, begin, check, failed, is_same, stored};
-use crate::{Error, Result, TokenStore};
+use super::bench::{Bench, Case, LONG, SHORT, Stop, begin, check, done, failed, is_same, number_of, stored};
+use crate::{Error, Exclusive, Result, TokenStore};
 
 pub(super) const ALL: &[(&str, Case)] = &[
     ("a holder that dies leaves no lock and nothing torn", dead),
     ("a holder that is stopped keeps the section, or loses it for good", stopped),
 ];
+
+/// The number of what a holder saves.
+const LATE: usize = 77;
 
 /// What a holder says begins with this: whatever starts it may write to the same pipe.
 const MARK: &str = "store-kit: ";
@@ -28,14 +31,27 @@ pub fn hold(store: &dyn TokenStore) -> Result<()> {
     for line in io::stdin().lock().lines() {
         let line = line.map_err(|error| Error::store(format!("standard input: {error}")))?;
         let done = match line.as_str() {
+            "look" => {
+                say(&format!("reads {:?}", look(store, &mut *inside)?))?;
+                continue;
+            }
+            "prepare" => inside.prepare(),
             "hold" => inside.hold_for(Duration::ZERO),
-            "save" => stored(77, 0).map_err(|_| Error::store("the kit's own text")).and_then(|late| inside.save(&late)),
+            "save" => {
+                stored(LATE, 0).map_err(|_| Error::store("the kit's own text")).and_then(|late| inside.save(&late))
+            }
             _ => break,
         };
         say(if done.is_ok() { "done" } else { "refused" })?;
     }
     drop(inside);
     say("left")
+}
+
+/// The number of the token there, read in each way; and what else an innocent program does.
+fn look(store: &dyn TokenStore, inside: &mut dyn Exclusive) -> Result<Vec<usize>> {
+    drop(store.exclusive(Duration::ZERO));
+    Ok(vec![number_of(store.load()?.as_ref()), number_of(inside.load()?.as_ref())])
 }
 
 fn say(what: &str) -> Result<()> {
@@ -99,19 +115,28 @@ fn dead(bench: &dyn Bench) -> Result<(), Stop> {
     let [before, after] = [stored(1, 0)?, stored(2, 0)?];
     let store = begin(bench, Some(&before))?;
     let Some(command) = bench.holder() else { return Err(NO_HOLDER) };
-    let holder = Holder::start(command)?;
+    let mut holder = Holder::start(command)?;
     check(store.exclusive(SHORT).is_err(), "two processes are in the exclusive section at once")?;
+    check(holder.tell("look")? == "reads [1, 1]", "another process does not read what was saved")?;
+    check(store.exclusive(SHORT).is_err(), "a process that only looks lets another into its section")?;
+    check(holder.tell("prepare")? == "done", "another process cannot prepare a save")?;
     drop(holder);
-    let entered = store.exclusive(LONG + bench.lease().unwrap_or_default());
-    let mut inside = match entered {
-        Ok(inside) => inside,
-        Err(error) => return failed(format!("the lock of a dead process stays: {error}")),
-    };
+    let mut inside = enter_after(bench, &*store)?;
     check(is_same(inside.load()?.as_ref(), &before), "a dead process has torn what is stored")?;
     inside.prepare()?;
     inside.save(&after)?;
     drop(inside);
-    check(is_same(store.load()?.as_ref(), &after), "what was saved after that is not there")
+    check(is_same(store.load()?.as_ref(), &after), "what was saved after that is not there")?;
+    let Some(command) = bench.holder() else { return Err(NO_HOLDER) };
+    let mut holder = Holder::start(command)?;
+    check(holder.tell("save")? == "done", "another process cannot save")?;
+    drop(holder);
+    let mut inside = enter_after(bench, &*store)?;
+    check(is_same(inside.load()?.as_ref(), &stored(LATE, 0)?), "what a process has saved is lost with it")
+}
+
+fn enter_after<'a>(bench: &dyn Bench, store: &'a dyn TokenStore) -> Result<Box<dyn Exclusive + 'a>, Stop> {
+    done(store.exclusive(LONG + bench.lease().unwrap_or_default()), "the lock of a dead process stays")
 }
 
 fn stopped(bench: &dyn Bench) -> Result<(), Stop> {
@@ -130,7 +155,7 @@ fn stopped(bench: &dyn Bench) -> Result<(), Stop> {
         check(woken && holder.tell("save")? == "done", "a process that was stopped cannot save any more")?;
         check(holder.tell("leave")? == "left", "the holder does not leave")?;
         let mut inside = store.exclusive(LONG)?;
-        return check(is_same(inside.load()?.as_ref(), &stored(77, 0)?), "what it has saved is not there");
+        return check(is_same(inside.load()?.as_ref(), &stored(LATE, 0)?), "what it has saved is not there");
     };
     let mut inside = match store.exclusive(LONG + lease) {
         Ok(inside) => inside,

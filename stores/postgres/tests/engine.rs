@@ -80,6 +80,10 @@ impl Bench for Postgres {
         open(&self.pool, "kit")
     }
 
+    fn open_other(&self) -> Option<Box<dyn TokenStore>> {
+        Some(open(&self.pool, "kit of another"))
+    }
+
     fn holder(&self) -> Option<Command> {
         Some(trials::holder(&self.address, "kit"))
     }
