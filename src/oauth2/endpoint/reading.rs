@@ -21,17 +21,15 @@ pub(super) fn read_body(
     let status = response.status();
     read_as_it_comes(body, &mut response.body_mut().as_reader()).map_err(|error| {
         let message = format!("the {what} endpoint's answer ({}) broke off: {error}", status.as_u16());
-        // An error's status says already that no token was issued: to ask again is safe, and tells why.
-        if !status.is_success() {
-            return SourceError::unavailable(message);
-        }
-        // It came, and cannot be decoded; or it is somebody's page, of which the rest would be no token either.
-        let is_page = body.trim_ascii_start().starts_with(b"<");
-        match SourceError::from(ureq::Error::from(error)).outcome() {
-            Outcome::Unreadable => SourceError::unreadable(message),
-            _ if is_page => SourceError::unreadable(message),
-            _ => SourceError::unknown(message),
-        }
+        let outcome = match SourceError::from(ureq::Error::from(error)).outcome() {
+            // An error's status says already that no token was issued: to ask again is safe, and tells why.
+            _ if !status.is_success() => Outcome::Unavailable,
+            // It came, and cannot be decoded; or it is somebody's page, of which the rest would be no token either.
+            Outcome::Unreadable => Outcome::Unreadable,
+            _ if body.trim_ascii_start().starts_with(b"<") => Outcome::Unreadable,
+            _ => Outcome::Unknown,
+        };
+        SourceError::new(outcome, message)
     })
 }
 
