@@ -217,14 +217,19 @@ impl SourceError {
     }
 
     pub(crate) fn new(outcome: Outcome, message: impl Into<String>) -> Self {
-        let (message, login) = (message.into(), Login::No);
+        Self::with_text(outcome, message.into())
+    }
+
+    /// Once for all kinds of text.
+    #[inline(never)]
+    fn with_text(outcome: Outcome, message: String) -> Self {
         SourceError(Box::new(Inner {
             outcome,
             message,
             code: None,
             retry_after: None,
             renewed: None,
-            login,
+            login: Login::No,
             heard: None,
             #[cfg(feature = "ureq")]
             has_no_reason: false,
