@@ -41,7 +41,8 @@
 //!
 //! # What happens when
 //!
-//! A token is *stale* in the last fifth of its life, five minutes at most: one caller refreshes it, inline, and nobody waits.
+//! A token is *stale* in the last fifth of its life, five minutes at most: one caller refreshes it, inline, and nobody waits. A
+//! session's first token, and one after trouble, may be [refreshed earlier](Policy::with_spread).
 //! It is *expired* a little before its end: callers wait for the one refresh under way. A 401 that is the token's fault does
 //! the same, and the refused request is sent again, once. No thread runs in the background.
 //!

@@ -55,11 +55,7 @@ struct Window {
 
 impl Window {
     fn of(self, lifetime: Duration) -> Duration {
-        self.share(lifetime).min(self.at_most)
-    }
-
-    fn share(self, lifetime: Duration) -> Duration {
-        lifetime.saturating_mul(self.percent) / 100
+        (lifetime.saturating_mul(self.percent) / 100).min(self.at_most)
     }
 }
 

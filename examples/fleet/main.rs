@@ -3,7 +3,7 @@
 //! `cargo run --release --example fleet` runs each device as what it is, a [`Session`] with its own policy, on a clock that is
 //! moved by hand; only the endpoint and the devices' programs are made up. It prints what the endpoint had to bear over six
 //! hours, draws it into `target/fleet.svg`, and fails if the default policy does not keep what docs/fleet.md says. `--devices N` runs
-//! fewer, with an endpoint that is slower in proportion.
+//! fewer, with an endpoint that is slower in proportion; `--life MINUTES` is how long a token lives, an hour unless given.
 
 #![allow(clippy::print_stdout, reason = "an example shows what it does")]
 
@@ -17,15 +17,17 @@ use std::time::{Duration, Instant};
 use model::{Load, Model, run};
 use ureq_auth::Policy;
 
-/// How long a token lives.
-const LIFE: Duration = Duration::from_secs(3600);
-
 fn main() -> Result<(), Box<dyn Error>> {
-    let devices = match std::env::args().skip(1).collect::<Vec<_>>().as_slice() {
-        [] => 1_000_000,
-        [name, devices] if name == "--devices" => devices.parse()?,
-        _ => return Err("usage: fleet [--devices N]".into()),
-    };
+    let (mut devices, mut minutes) = (1_000_000, 60);
+    let mut arguments = std::env::args().skip(1);
+    while let Some(name) = arguments.next() {
+        match (name.as_str(), arguments.next()) {
+            ("--devices", Some(number)) => devices = number.parse()?,
+            ("--life", Some(number)) => minutes = number.parse()?,
+            _ => return Err("usage: fleet [--devices N] [--life MINUTES]".into()),
+        }
+    }
+    let life = Duration::from_secs(60 * minutes);
     // What it is compared with has a tenth of the devices: the shape is the same, and the time is shorter.
     let few = (devices / 10).max(500);
     let begin = Instant::now();
@@ -48,7 +50,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             }
         };
         let one_seed = name.starts_with("without jitter");
-        let model = Model { name, devices, policy, one_seed, capacity: capacity(devices), retry_after, life: LIFE };
+        let model = Model { name, devices, policy, one_seed, capacity: capacity(devices), retry_after, life };
         let load = run(&model, &progress)?;
         println!("{load}\n");
         loads.push(load);

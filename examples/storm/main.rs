@@ -114,7 +114,8 @@ fn start_server(options: &Options) -> io::Result<Option<Server>> {
     let usual = server::Options::default();
     let server = server::Options {
         life: ttl,
-        // The policy's default: the last fifth of a life, at most five minutes, and jitter only makes it shorter.
+        // The policy's default: the last fifth of a life, at most five minutes, and jitter only makes it shorter. Tokens that live
+        // longer than 25 minutes may be refreshed earlier, which no storm lives to see.
         early: match options.mode {
             Mode::ReactiveOnly => Duration::ZERO,
             Mode::Both | Mode::ProactiveOnly => (ttl / 5).min(Duration::from_secs(300)),

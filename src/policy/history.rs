@@ -37,7 +37,7 @@ pub(crate) enum InStep {
     /// The session has just begun: it may be alone, or a fleet be switched on.
     #[default]
     Perhaps,
-    /// The server was busy or out of reach for longer than a flight: others were kept waiting, too.
+    /// The server was busy or out of reach, flight after flight: others were kept waiting, too.
     Likely,
     /// A refresh has succeeded since.
     No,
@@ -52,6 +52,7 @@ impl History {
     pub(crate) fn begin_login(&mut self) {
         self.login += 1;
         (self.failures, self.unreached, self.unknowns, self.unchanged) = (0, 0, 0, 0);
+        self.in_step = InStep::default();
         self.addresses.forget();
         self.lag.forget_previous();
     }
@@ -96,11 +97,13 @@ impl History {
         let Failure { outcome, retry_after, login, ahead } = failure;
         let retry = outcome.retry();
         // A busy server or none at all is everybody's trouble; a refusal is this session's.
-        if matches!(outcome, Outcome::Unavailable | Outcome::Unreachable) {
-            self.in_step = InStep::Likely;
-        }
+        let is_everybodys = matches!(outcome, Outcome::Unavailable | Outcome::Unreachable);
         let count = if retry == Retry::ShortBackoff { &mut self.unreached } else { &mut self.failures };
         *count = count.saturating_add(u32::from(login == self.login));
+        // A single failure ahead of time is one lost attempt on a bad link.
+        if is_everybodys && (!ahead || *count > 1) {
+            self.in_step = InStep::Likely;
+        }
         // Who has no token waits for a store that is back, and no server hears of the attempt. A store that answers slowly holds up
         // a caller with each: where the token lives, that may be rare.
         let failures = if outcome == Outcome::Store && !ahead { 1 } else { *count };

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::Policy;
 use super::history::{History, InStep};
+use super::{Policy, Window};
 use crate::clock::Tick;
 use crate::token::{Life, Token};
 
@@ -45,7 +45,10 @@ impl Policy {
         let bounded = match self.stale.at_most {
             // No window at all.
             Duration::ZERO => Duration::ZERO,
-            at_most => self.stale.share(lifetime).saturating_sub(at_most),
+            // However long a window that is asked for may be, a first token is not refreshed before the usual one's share.
+            at_most => Window { percent: self.stale.percent.min(20), at_most: Duration::MAX }
+                .of(lifetime)
+                .saturating_sub(at_most),
         };
         let spread = match history.in_step() {
             InStep::Likely if !bounded.is_zero() => fresh.saturating_mul(self.spread) / 100,

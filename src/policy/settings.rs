@@ -27,8 +27,9 @@ impl Policy {
     }
 
     /// The last part of a token's life in which one caller refreshes it while the others go on: `percent` of the life,
-    /// at most `at_most`. 20 % and 5 minutes unless set. Each process takes up to a third less, by chance, so that a
-    /// fleet does not refresh in step; [`with_spread`](Policy::with_spread) says when it is more.
+    /// at most `at_most`. 20 % and 5 minutes unless set; zero in either is no window. Each `Policy::new()` takes up to a third less,
+    /// by chance, so that a fleet does not refresh in step. Some tokens are refreshed earlier still:
+    /// [`with_spread`](Policy::with_spread) says which.
     ///
     /// A server may forbid early refreshes. That costs no caller an error: the old token serves, and the refresh is tried
     /// again at the latest when the token counts as expired. To spare such a server the attempts, make the window no longer
@@ -41,14 +42,14 @@ impl Policy {
     }
 
     /// What keeps a fleet apart after an outage, when all of its devices get their tokens at about the same time and would come
-    /// back for the next ones together, life after life. 75 unless set; at most 90.
+    /// back for the next ones together, life after life. 75 unless set; at most 90; zero switches all of it off.
     ///
-    /// - A token that came after a refresh had failed, since the server was busy or out of reach, is refreshed earlier, by chance:
-    ///   by up to `percent` of the time before its stale window.
-    /// - A session's first token is refreshed at any time in the stale window's share of its life, without the upper bound: in the
-    ///   last 12 minutes of an hour instead of the last 5.
-    /// - All others are refreshed in the stale window, and so are these with zero, and all that live too short for the window's
-    ///   bound: up to 25 minutes unless set. Their windows alone move a fleet apart by up to a fifteenth of a life, each time.
+    /// - **After trouble**: by up to `percent` of the time before its stale window, by chance, a token is refreshed earlier that came
+    ///   after callers had got an error, or after two refreshes ahead of time had failed, since the server was busy or out of reach.
+    /// - **The first token** that a session has requested is refreshed at any time in the last fifth of its life, without the stale
+    ///   window's bound: up to 12 minutes before the end of an hour, instead of 5. That does not depend on `percent`.
+    /// - All others are refreshed in the stale window. So are all whose window is shorter than its bound, or that have none: 25 minutes
+    ///   are such a life, unless set. There, the window's own jitter is a share of the life.
     ///
     /// `docs/fleet.md` has a million devices, with and without.
     #[must_use]

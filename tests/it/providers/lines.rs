@@ -244,7 +244,7 @@ fn strava(App { client_id, client_secret, refresh_token }: App) -> SessionBuilde
         .client_secret(client_secret)
         .secret_in_body()
         .configure(|config| config.middleware(refusal("/errors/0/resource", "RefreshToken")));
-    Session::builder(source)
+    Session::builder(source).policy(Policy::new().with_spread(0))
 }
 
 fn twitch(App { client_id, client_secret, refresh_token }: App) -> SessionBuilder {
