@@ -110,8 +110,9 @@ impl Connections for Pool {
         let idle = self.state().idle.pop();
         let mut broken = None;
         if let Some(idle) = idle {
-            // It may have died without a word, and never answers: half of the time is another one's.
-            match self.on(idle, command, left()? / 2) {
+            // It may have died without a word, and never answers: a third of the time is another one's. Not more, or an engine
+            // that needs seconds for each answer is given up in the middle of one.
+            match self.on(idle, command, left()? * 2 / 3) {
                 // Closed by an engine that was started again, or forgotten by the network: so are the others.
                 Err(error) if error.is_io_error() => {
                     self.state().idle.clear();
