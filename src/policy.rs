@@ -46,6 +46,9 @@ pub struct Policy {
     pub(crate) jitter: Jitter,
 }
 
+/// The stale window's share of a life unless set, in percent: the last fifth.
+const USUAL_SHARE: u32 = 20;
+
 /// A share of a token's life, with an upper bound.
 #[derive(Clone, Copy, PartialEq, Debug)]
 struct Window {
@@ -64,7 +67,7 @@ impl Default for Policy {
         Policy {
             proactive: true,
             reactive: true,
-            stale: Window { percent: 20, at_most: Duration::from_secs(300) },
+            stale: Window { percent: USUAL_SHARE, at_most: Duration::from_secs(300) },
             spread: 75,
             leeway: Window { percent: 5, at_most: Duration::from_secs(10) },
             attempts: 3,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::history::{History, InStep};
-use super::{Policy, Window};
+use super::{Policy, USUAL_SHARE, Window};
 use crate::clock::Tick;
 use crate::token::{Life, Token};
 
@@ -46,7 +46,7 @@ impl Policy {
             // No window at all.
             Duration::ZERO => Duration::ZERO,
             // However long a window that is asked for may be, a first token is not refreshed before the usual one's share.
-            at_most => Window { percent: self.stale.percent.min(20), at_most: Duration::MAX }
+            at_most => Window { percent: self.stale.percent.min(USUAL_SHARE), at_most: Duration::MAX }
                 .of(lifetime)
                 .saturating_sub(at_most),
         };
